@@ -1,0 +1,16 @@
+# Defines ssl4rl::opencv (core, imgproc, imgcodecs). Debian keeps OpenCVConfig.cmake in libopencv-dev, which drags in every
+# module; the three packages that we need are found without it.
+find_package(OpenCV QUIET COMPONENTS core imgproc imgcodecs)
+add_library(ssl4rl_opencv INTERFACE)
+add_library(ssl4rl::opencv ALIAS ssl4rl_opencv)
+if(OpenCV_FOUND)
+  target_include_directories(ssl4rl_opencv SYSTEM INTERFACE ${OpenCV_INCLUDE_DIRS})
+  target_link_libraries(ssl4rl_opencv INTERFACE ${OpenCV_LIBS})
+else()
+  find_path(SSL4RL_OPENCV_INCLUDE opencv2/imgcodecs.hpp PATH_SUFFIXES opencv4 REQUIRED)
+  target_include_directories(ssl4rl_opencv SYSTEM INTERFACE ${SSL4RL_OPENCV_INCLUDE})
+  foreach(module core imgproc imgcodecs)
+    find_library(SSL4RL_OPENCV_${module} opencv_${module} REQUIRED)
+    target_link_libraries(ssl4rl_opencv INTERFACE ${SSL4RL_OPENCV_${module}})
+  endforeach()
+endif()

@@ -1,0 +1,62 @@
+#include "ssl4rl/io/file.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "support/errors.h"
+#include "support/temporary_folder.h"
+
+namespace ssl4rl::io {
+namespace {
+namespace fs = std::filesystem;
+
+TEST(File, AnAtomicFileAppearsOnlyOnCommit) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "a.txt";
+  write_file(path, "old");
+  {
+    AtomicFile file(path);
+    file.write("new");
+    EXPECT_EQ(read_file(path), "old");
+    file.commit();
+    EXPECT_EQ(read_file(path), "new");
+  }
+  { AtomicFile(path).write("lost"); }
+  EXPECT_EQ(read_file(path), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+}
+
+TEST(File, AnAtomicFolderAppearsOnlyOnCommit) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "step";
+  {
+    AtomicFolder unfinished(path);
+    write_file(unfinished.folder() / "x", "1");
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+  AtomicFolder finished(path);
+  write_file(finished.folder() / "x", "1");
+  finished.commit();
+  EXPECT_EQ(read_file(path / "x"), "1");
+}
+
+TEST(File, AFullDiskIsAnErrorThatNamesTheFileAndTheReason) {
+  OutputFile file("/dev/full", OutputFile::Mode::kAppend);
+  EXPECT_EQ(error_of([&] { file.write("x"); }), "/dev/full: cannot be written: No space left on device");
+}
+
+TEST(File, MissingAndForbiddenPathsAreNamed) {
+  EXPECT_EQ(error_of([] { (void)read_file("/no/such"); }), "/no/such: cannot be read: No such file or directory");
+  EXPECT_NE(error_of([] { write_file("/proc/no", "x"); }).find("cannot be written"), std::string::npos);
+  EXPECT_NE(error_of([] { make_folder("/proc/no/such"); }).find("/proc/no/such: the folder cannot be made"), std::string::npos);
+}
+
+TEST(File, ASecondLockIsRefused) {
+  const TemporaryFolder folder;
+  const FileLock first(folder.path() / "lock", "the run");
+  EXPECT_NE(error_of([&] { const FileLock second(folder.path() / "lock", "the run"); }).find("the run is in use"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ssl4rl::io
