@@ -1,0 +1,11 @@
+// SwiGLU (Shazeer 2020): silu(gate) * up.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ssl4rl::nn {
+
+/// gate_up_TF2 [T, 2F] holds gate, then up → [T, F]. Differentiable.
+[[nodiscard]] at::Tensor swiglu(const at::Tensor& gate_up_TF2);
+
+}  // namespace ssl4rl::nn

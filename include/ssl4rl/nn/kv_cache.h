@@ -1,0 +1,45 @@
+// Keys and values of the rows that are being decoded. A group's prompt stands there once; each sample owns what it
+// generated. Nothing is copied when a cache grows.
+// Shape suffixes: n rows of a decode step, P prompt tokens, N query heads, K key heads, H head dimension.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace ssl4rl::nn {
+
+/// One row of a decode step: sample `sample` of group `group`, which has generated `position` tokens before this one.
+struct DecodeRow {
+  int64_t group = 0, sample = 0, position = 0;
+};
+
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+
+  /// Makes room for a group and returns its number; numbers of dropped groups are used again.
+  [[nodiscard]] virtual int64_t add_group(int64_t prompt_tokens, int64_t samples) = 0;
+  /// Stores one layer of a group's prompt: k and v [P, K, H], keys rotated.
+  virtual void store_prompt(int64_t group, int64_t layer, const at::Tensor& k_PKH, const at::Tensor& v_PKH) = 0;
+  /// Appends each row's key and value and attends to prompt and own tokens. q [n, N, H], k and v [n, K, H], rotated
+  /// → [n, N * H]. Rows of one group stand together.
+  [[nodiscard]] virtual at::Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const at::Tensor& q_nNH, const at::Tensor& k_nKH,
+                                          const at::Tensor& v_nKH) = 0;
+  /// Frees what a finished sample owns; the other samples and the prompt stay.
+  virtual void drop_sample(int64_t group, int64_t sample) = 0;
+  virtual void drop_group(int64_t group) = 0;
+};
+
+struct KvShape {
+  int64_t layers = 0, key_heads = 0, head_dim = 0;
+};
+
+/// The cache for tensors like `example`: blocks and fused loops for float32 on the CPU, ATen's operators for the rest.
+[[nodiscard]] std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, const at::TensorOptions& options);
+/// The one of ATen's operators, for any device and type.
+[[nodiscard]] std::unique_ptr<KvCache> make_reference_kv_cache(const KvShape& shape, const at::TensorOptions& options);
+
+}  // namespace ssl4rl::nn

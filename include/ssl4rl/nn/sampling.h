@@ -1,0 +1,42 @@
+// Drawing the next token of each row.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ssl4rl::nn {
+
+struct SamplingSettings {
+  double temperature = 1;  ///< 0 is greedy
+  double top_p = 1;        ///< smallest set of tokens whose probability reaches this; 1 = all
+  int64_t top_k = 0;       ///< the k likeliest; 0 = all
+};
+
+struct SampledTokens {
+  std::vector<int64_t> ids;
+  /// Natural logs under the full distribution: before top-k, top-p and the forbidden ids; at temperature 1 if greedy.
+  std::vector<float> logprobs;
+  /// The largest probability that the forbidden ids had in a row.
+  double masked_mass = 0;
+};
+
+/// Ids that are never drawn.
+struct Forbidden {
+  std::vector<int64_t> ids;  ///< sorted
+  std::vector<bool> is;      ///< by id, one entry a vocabulary row
+
+  Forbidden() = default;
+  Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary);
+};
+
+/// logits_nV [n, V]; uniforms: one number from [0, 1) a row (not read if greedy).
+[[nodiscard]] SampledTokens sample_tokens(const at::Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
+                                          std::span<const double> uniforms);
+/// The same by ATen's operators, for any device and type.
+[[nodiscard]] SampledTokens sample_tokens_reference(const at::Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
+                                                    std::span<const double> uniforms);
+
+}  // namespace ssl4rl::nn

@@ -1,0 +1,56 @@
+#include "ssl4rl/nn/activation.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels.h"
+#include "tensor_kind.h"
+
+namespace ssl4rl::nn {
+namespace {
+
+using at::Tensor;
+
+Tensor forward_cpu(const Tensor& gate_up) {
+  const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
+  Tensor out = at::empty({rows, width}, gate_up.options());
+  const float* const in = gate_up.const_data_ptr<float>();
+  float* const y = out.mutable_data_ptr<float>();
+  at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
+    kernels::swiglu(in + begin * 2 * width, y + begin * width, end - begin, width);
+  });
+  return out;
+}
+
+struct SwiGlu : torch::autograd::Function<SwiGlu> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& gate_up) {
+    ctx->save_for_backward({gate_up});
+    return forward_cpu(gate_up);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const Tensor gate_up = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
+    const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
+    Tensor result = at::empty_like(gate_up);
+    const float *g = grad.const_data_ptr<float>(), *in = gate_up.const_data_ptr<float>();
+    float* const out = result.mutable_data_ptr<float>();
+    at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
+      kernels::swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin, width);
+    });
+    return {result};
+  }
+};
+
+}  // namespace
+
+Tensor swiglu(const Tensor& gate_up_TF2) {
+  if (on_cpu_float(gate_up_TF2)) {
+    const Tensor gate_up = gate_up_TF2.contiguous();
+    return at::GradMode::is_enabled() && gate_up.requires_grad() ? SwiGlu::apply(gate_up) : forward_cpu(gate_up);
+  }
+  const auto parts = gate_up_TF2.chunk(2, 1);
+  return at::silu(parts[0]) * parts[1];
+}
+
+}  // namespace ssl4rl::nn

@@ -1,0 +1,178 @@
+// The loops are written so that GCC vectorises them (flags in CMakeLists.txt: sums may be reassociated, no traps).
+#include "kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+// Sanitizers cannot live with the indirect functions that target_clones makes.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define SSL4RL_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#else
+#define SSL4RL_CLONES
+#endif
+#define SSL4RL_INLINE static inline __attribute__((always_inline))
+
+namespace ssl4rl::nn::kernels {
+namespace {
+
+// e^x to about 1e-7 relative: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients). Below -87 it is 0.
+SSL4RL_INLINE float exp_approx(float x) {
+  const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  const float n = std::nearbyintf(clamped * 1.44269504f);
+  // ln 2 in two parts; the explicit fused products keep the compiler from adding the parts up first.
+  const float r = __builtin_fmaf(n, 2.12194440e-4f, __builtin_fmaf(n, -0.693359375f, clamped));
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t exponent = (static_cast<int32_t>(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &exponent, sizeof power);
+  return x < -87.0f ? 0.0f : p * power;
+}
+
+SSL4RL_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_approx(-x)); }
+
+}  // namespace
+
+SSL4RL_CLONES void rms_norm(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps) {
+  for (int64_t r = 0; r < rows; ++r, x += width, y += width) {
+    float sum = 0;
+    for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
+    const float scale = 1.0f / std::sqrt(sum / static_cast<float>(width) + eps);
+    for (int64_t i = 0; i < width; ++i) y[i] = x[i] * scale * weight[i];
+    if (rstd) rstd[r] = scale;
+  }
+}
+
+SSL4RL_CLONES void rms_norm_backward(const float* dy, const float* x, const float* weight, const float* rstd, float* dx,
+                                     float* dweight, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < rows; ++r, dy += width, x += width, dx += width) {
+    const float scale = rstd[r];
+    float dot = 0;
+    for (int64_t i = 0; i < width; ++i) dot += dy[i] * weight[i] * x[i];
+    const float shift = dot * scale * scale * scale / static_cast<float>(width);
+    for (int64_t i = 0; i < width; ++i) {
+      dx[i] = dy[i] * weight[i] * scale - x[i] * shift;
+      dweight[i] += dy[i] * x[i] * scale;
+    }
+  }
+}
+
+SSL4RL_CLONES void swiglu(const float* gate_up, float* out, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, out += width)
+    for (int64_t i = 0; i < width; ++i) out[i] = gate_up[i] * sigmoid(gate_up[i]) * gate_up[width + i];
+}
+
+SSL4RL_CLONES void swiglu_backward(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, dgate_up += 2 * width, dout += width)
+    for (int64_t i = 0; i < width; ++i) {
+      const float g = gate_up[i], u = gate_up[width + i], s = sigmoid(g), d = dout[i];
+      dgate_up[i] = d * u * s * (1.0f + g * (1.0f - s));
+      dgate_up[width + i] = d * g * s;
+    }
+}
+
+SSL4RL_CLONES void rope(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin, float direction) {
+  for (int64_t r = 0; r < rows; ++r, x += stride, cos += half, sin += half)
+    for (int64_t h = 0; h < heads; ++h) {
+      float* const a = x + h * 2 * half;
+      float* const b = a + half;
+      for (int64_t i = 0; i < half; ++i) {
+        const float u = a[i], v = b[i], s = direction * sin[i];
+        a[i] = u * cos[i] - v * s;
+        b[i] = v * cos[i] + u * s;
+      }
+    }
+}
+
+SSL4RL_CLONES void logit_stats(const float* logits, int64_t rows, int64_t width, float inverse_temperature, LogitStats* stats) {
+  for (int64_t r = 0; r < rows; ++r, logits += width) {
+    float highest = logits[0];
+    for (int64_t i = 1; i < width; ++i) highest = std::max(highest, logits[i]);
+    float sum = 0, weighted = 0;
+    for (int64_t i = 0; i < width; ++i) {
+      const float z = (logits[i] - highest) * inverse_temperature, e = exp_approx(z);
+      sum += e;
+      weighted += e * z;
+    }
+    const float log_sum = std::log(sum);
+    stats[r] = {highest * inverse_temperature + log_sum, log_sum - weighted / sum};
+  }
+}
+
+SSL4RL_CLONES void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_temperature, const float* log_sum_exp,
+                                  const float* scale) {
+  for (int64_t r = 0; r < rows; ++r, logits += width)
+    for (int64_t i = 0; i < width; ++i) logits[i] = scale[r] * exp_approx(logits[i] * inverse_temperature - log_sum_exp[r]);
+}
+
+namespace {
+
+constexpr int64_t kRows = 4;  // register tile: four rows of kBlock sums
+
+}  // namespace
+
+SSL4RL_CLONES void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks, int64_t blocks,
+                                float* scores, int64_t score_stride) {
+  for (int64_t first = 0; first < rows; first += kRows) {
+    const int64_t count = std::min(kRows, rows - first);
+    const float* row[kRows];  // a short tile computes its last row again
+    for (int64_t r = 0; r < kRows; ++r) row[r] = q + (first + std::min(r, count - 1)) * row_stride;
+    for (int64_t b = 0; b < blocks; ++b) {
+      float sum[kRows][kBlock] = {};
+      const float* key = key_blocks[b];
+      for (int64_t h = 0; h < d; ++h, key += kBlock)
+        for (int64_t r = 0; r < kRows; ++r) {
+          const float value = row[r][h];
+          for (int64_t p = 0; p < kBlock; ++p) sum[r][p] += value * key[p];
+        }
+      for (int64_t r = 0; r < count; ++r) std::memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
+    }
+  }
+}
+
+SSL4RL_CLONES void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t second) {
+  float highest = -3e38f, sum = 0;
+  for (int64_t p = 0; p < first; ++p) highest = std::max(highest, scores[p]);
+  for (int64_t p = second_begin; p < second_begin + second; ++p) highest = std::max(highest, scores[p]);
+  for (int64_t p = 0; p < first; ++p) {
+    scores[p] = exp_approx(scores[p] - highest);
+    sum += scores[p];
+  }
+  for (int64_t p = first; p < second_begin; ++p) scores[p] = 0;
+  for (int64_t p = second_begin; p < second_begin + second; ++p) {
+    scores[p] = exp_approx(scores[p] - highest);
+    sum += scores[p];
+  }
+  const float scale = 1.0f / sum;
+  for (int64_t p = 0; p < second_begin + second; ++p) scores[p] *= scale;
+}
+
+SSL4RL_CLONES void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks, int64_t count, int64_t d,
+                                float* out, int64_t row_stride) {
+  for (int64_t first = 0; first < rows; first += kRows) {
+    const int64_t tile = std::min(kRows, rows - first);
+    const float* row[kRows];
+    for (int64_t r = 0; r < kRows; ++r) row[r] = weights + (first + std::min(r, tile - 1)) * weight_stride;
+    for (int64_t begin = 0; begin < d; begin += kBlock) {
+      float sum[kRows][kBlock] = {};
+      for (int64_t p = 0; p < count; ++p) {
+        const float* const value = value_blocks[p / kBlock] + p % kBlock * d + begin;
+        for (int64_t r = 0; r < kRows; ++r) {
+          const float weight = row[r][p];
+          for (int64_t h = 0; h < kBlock; ++h) sum[r][h] += weight * value[h];
+        }
+      }
+      const int64_t columns = std::min(kBlock, d - begin);
+      for (int64_t r = 0; r < tile; ++r)
+        for (int64_t h = 0; h < columns; ++h) out[(first + r) * row_stride + begin + h] += sum[r][h];
+    }
+  }
+}
+
+}  // namespace ssl4rl::nn::kernels

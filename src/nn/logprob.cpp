@@ -1,0 +1,144 @@
+#include "ssl4rl/nn/logprob.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "kernels.h"
+#include "ssl4rl/base/error.h"
+#include "tensor_kind.h"
+
+namespace ssl4rl::nn {
+namespace {
+
+using at::Tensor;
+
+at::ScalarType wide_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
+
+// logits of a chunk of rows, in `buffer` where the types allow it.
+Tensor chunk_logits(const Tensor& hidden, const Tensor& weight, Tensor& buffer) {
+  Tensor z = buffer.narrow(0, 0, hidden.size(0));
+  at::mm_out(z, hidden, weight.t());
+  return z.to(wide_type(hidden));
+}
+
+// Log-sum-exp and entropy of softmax(z / temperature), row by row.
+void row_stats(const Tensor& z, double temperature, Tensor lse, Tensor entropy) {
+  if (on_cpu_float(z)) {
+    const int64_t rows = z.size(0), width = z.size(1);
+    const float* const in = z.const_data_ptr<float>();
+    float *l = lse.mutable_data_ptr<float>(), *h = entropy.mutable_data_ptr<float>();
+    at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        kernels::LogitStats stats;
+        kernels::logit_stats(in + r * width, 1, width, static_cast<float>(1 / temperature), &stats);
+        l[r] = stats.log_sum_exp;
+        h[r] = stats.entropy;
+      }
+    });
+    return;
+  }
+  const Tensor tempered = z / temperature, logp = tempered.log_softmax(1);
+  lse.copy_(tempered.logsumexp(1));
+  entropy.copy_(-(logp.exp() * logp).sum(1));
+}
+
+// z ← scale * softmax(z / temperature), row by row.
+void scaled_softmax_(Tensor& z, double temperature, const Tensor& lse, const Tensor& scale) {
+  if (on_cpu_float(z)) {
+    const int64_t rows = z.size(0), width = z.size(1);
+    float* const values = z.mutable_data_ptr<float>();
+    const float *l = lse.const_data_ptr<float>(), *s = scale.const_data_ptr<float>();
+    at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
+      kernels::scaled_softmax(values + begin * width, end - begin, width, static_cast<float>(1 / temperature), l + begin, s + begin);
+    });
+    return;
+  }
+  z.div_(temperature).sub_(lse.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1));
+}
+
+struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const Tensor& hidden, const Tensor& weight, const Tensor& targets,
+                                                double temperature, int64_t chunk) {
+    const int64_t rows = hidden.size(0);
+    Tensor logprob = at::empty({rows}, hidden.options().dtype(wide_type(hidden))), lse = at::empty_like(logprob), entropy = at::empty_like(logprob);
+    Tensor buffer = at::empty({std::min(chunk, rows), weight.size(0)}, hidden.options());
+    for (int64_t begin = 0; begin < rows; begin += chunk) {
+      const int64_t n = std::min(chunk, rows - begin);
+      const Tensor z = chunk_logits(hidden.narrow(0, begin, n), weight, buffer);
+      row_stats(z, temperature, lse.narrow(0, begin, n), entropy.narrow(0, begin, n));
+      logprob.narrow(0, begin, n).copy_(z.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1) / temperature - lse.narrow(0, begin, n));
+    }
+    ctx->save_for_backward({hidden, weight, targets, lse});
+    ctx->saved_data["temperature"] = temperature;
+    ctx->saved_data["chunk"] = chunk;
+    ctx->mark_non_differentiable({entropy});
+    return {logprob, entropy};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &lse = saved[3];
+    const double temperature = ctx->saved_data["temperature"].toDouble();
+    const int64_t chunk = ctx->saved_data["chunk"].toInt(), rows = hidden.size(0);
+    Tensor grad_hidden = at::empty_like(hidden);
+    Tensor grad_weight = ctx->needs_input_grad(1) ? at::zeros_like(weight) : Tensor();
+    Tensor buffer = at::empty({std::min(chunk, rows), weight.size(0)}, hidden.options());
+    for (int64_t begin = 0; begin < rows; begin += chunk) {
+      const int64_t n = std::min(chunk, rows - begin);
+      const Tensor h = hidden.narrow(0, begin, n), grad = (grads[0].narrow(0, begin, n) / temperature).contiguous();
+      Tensor d = chunk_logits(h, weight, buffer);  // becomes the logits' gradient: grad · (onehot − softmax)
+      scaled_softmax_(d, temperature, lse.narrow(0, begin, n), -grad);
+      d.scatter_add_(1, targets.narrow(0, begin, n).unsqueeze(1), grad.unsqueeze(1));
+      const Tensor dz = d.to(hidden.scalar_type());
+      Tensor dh = grad_hidden.narrow(0, begin, n);
+      at::mm_out(dh, dz, weight);
+      if (grad_weight.defined()) grad_weight.addmm_(dz.t(), h);
+    }
+    return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor()};
+  }
+};
+
+struct GatherRows : torch::autograd::Function<GatherRows> {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor& index) {
+    ctx->save_for_backward({index});
+    ctx->saved_data["rows"] = x.size(0);
+    return x.index_select(0, index.to(x.device()));
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const Tensor index = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
+    Tensor dx = at::zeros({ctx->saved_data["rows"].toInt(), grad.size(1)}, grad.options());
+    if (!on_cpu_float(grad)) return {dx.index_add_(0, index.to(grad.device()), grad), Tensor()};
+    const int64_t width = grad.size(1);
+    const auto* const rows = index.const_data_ptr<int64_t>();
+    const float* const from = grad.const_data_ptr<float>();
+    float* const to = dx.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < index.size(0); ++i)
+      for (int64_t j = 0; j < width; ++j) to[rows[i] * width + j] += from[i * width + j];
+    return {dx, Tensor()};
+  }
+};
+
+}  // namespace
+
+TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, const Tensor& targets_T, double temperature, int64_t chunk) {
+  SSL4RL_CHECK(targets_T.size(0) == hidden_TD.size(0), "{} targets for {} rows", targets_T.size(0), hidden_TD.size(0));
+  constexpr int64_t kChunkValues = 1 << 22;  // 16 MiB of float32 logits at a time, but never so few rows that the product is slow
+  if (chunk == 0) chunk = std::max<int64_t>(256, kChunkValues / weight_VD.size(0));
+  if (hidden_TD.size(0) == 0) {
+    const Tensor none = at::empty({0}, hidden_TD.options().dtype(wide_type(hidden_TD)));
+    return {none, none};
+  }
+  const auto outputs = ChunkedLogProb::apply(hidden_TD, weight_VD, targets_T, temperature, chunk);
+  return {outputs[0], outputs[1]};
+}
+
+Tensor gather_rows(const Tensor& x_TD, const Tensor& index_n) {
+  if (!at::GradMode::is_enabled() || !x_TD.requires_grad()) return x_TD.index_select(0, index_n.to(x_TD.device()));
+  return GatherRows::apply(x_TD, index_n);
+}
+
+}  // namespace ssl4rl::nn
