@@ -154,7 +154,9 @@ def image_cases(folder, names):
     for name, size, kind in [("rgb.png", (84, 56), "bicubic"), ("rgb.png", (280, 196), "bicubic"), ("rgb.png", (130, 28), "bicubic"),
                              ("rgb.png", (28, 90), "bicubic"), ("photo.jpg", (56, 56), "bicubic"), ("photo.jpg", (33, 47), "bilinear"),
                              ("photo.jpg", (200, 10), "lanczos"), ("fine.jpg", (31, 300), "box"), ("rgb.png", (1, 1), "bicubic"),
-                             ("grey.png", (5, 3), "lanczos")]:
+                             ("grey.png", (5, 3), "lanczos"), ("rgb.png", (140, 84), "bicubic"), ("rgb.png", (131, 89), "bicubic"),
+                             ("rgb.png", (129, 88), "bicubic"), ("rgb.png", (129, 87), "bicubic"), ("photo.jpg", (168, 112), "lanczos"),
+                             ("photo.jpg", (150, 20), "bilinear"), ("fine.jpg", (300, 101), "bicubic"), ("fine.jpg", (74, 300), "bicubic")]:
         image = Image.open(f"{folder}/{name}").convert("RGB")
         cases["resize"].append({"file": name, "size": size, "filter": kind, "sha256": digest(image.resize(size, filters[kind]))})
     for name, degrees in [("rgb.png", 45), ("rgb.png", 30), ("photo.jpg", 210), ("photo.jpg", 270), ("grey.png", 135)]:

@@ -126,8 +126,9 @@ Image resize(const Image& image, int width, int height, Filter filter) {
   SSL4RL_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0, "resize {}x{} to {}x{}", image.width, image.height, width, height);
   if (width == image.width && height == image.height) return image;
   if (width == image.width) return resize_columns(image, height, filter);
-  const Image rows = resize_rows(image, width, filter);
-  return height == image.height ? rows : resize_columns(rows, height, filter);
+  if (height == image.height) return resize_rows(image, width, filter);
+  const bool columns_first = height < image.height && image.height - height > 2 * (image.width - width);
+  return columns_first ? resize_rows(resize_columns(image, height, filter), width, filter) : resize_columns(resize_rows(image, width, filter), height, filter);
 }
 
 }  // namespace ssl4rl::image

@@ -1,0 +1,65 @@
+// A model in memory and what it computes: one forward serves scoring, prefill and training; decoding runs the same layers
+// against a cache.
+// Shape suffixes: T packed tokens, n selected rows, D model width, V vocabulary rows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ssl4rl/models/batch.h"
+#include "ssl4rl/models/processor.h"
+#include "ssl4rl/models/weights.h"
+#include "ssl4rl/nn/kv_cache.h"
+#include "ssl4rl/nn/logprob.h"
+#include "ssl4rl/nn/rope.h"
+
+namespace ssl4rl::models {
+
+class Model {
+ public:
+  /// Reads the directory's weights to `device`, converted to `dtype`.
+  Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device, at::ScalarType dtype);
+  /// Takes weights that exist already (a reference that shares tensors, a freshly drawn model).
+  Model(std::shared_ptr<const Processor> processor, Weights weights);
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  [[nodiscard]] const Processor& processor() const { return *processor_; }
+  [[nodiscard]] const std::shared_ptr<const Processor>& shared_processor() const { return processor_; }
+  [[nodiscard]] const ModelConfig& config() const { return processor_->config(); }
+  [[nodiscard]] Weights& weights() { return weights_; }
+  [[nodiscard]] at::Device device() const { return weights_.embedding.device(); }
+  [[nodiscard]] at::ScalarType dtype() const { return weights_.embedding.scalar_type(); }
+
+  /// The table of parameters, bound to this model's tensors.
+  [[nodiscard]] std::vector<Parameter> parameters() { return parameter_table(config(), weights_); }
+  /// Keep only each layer's input for backward and compute the rest again.
+  void set_recompute(bool on) { recompute_ = on; }
+
+  /// Log-probs (and entropies) of a batch's completion tokens, in packed order. Differentiable.
+  [[nodiscard]] nn::TokenLogProbs completion_logprobs(const PackedBatch& batch, double temperature) const;
+
+  /// Runs prompts and fills the cache's groups; returns the logits behind each prompt, [groups, V].
+  [[nodiscard]] at::Tensor prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups, nn::KvCache& cache) const;
+  /// One token further for each row: ids and positions [n] → logits [n, V].
+  [[nodiscard]] at::Tensor decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids, std::span<const int64_t> positions, nn::KvCache& cache) const;
+  [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
+
+  /// Writes a Hugging Face model directory: weights under the hub's names, in this model's type, and the small files.
+  void save(const std::filesystem::path& folder);
+
+ private:
+  [[nodiscard]] at::Tensor embed(const PackedBatch& batch) const;
+  [[nodiscard]] nn::RopeTable rope(const at::Tensor& positions_AT) const;
+  [[nodiscard]] at::Tensor head(const at::Tensor& hidden_nD) const;
+
+  std::shared_ptr<const Processor> processor_;
+  Weights weights_;
+  bool recompute_ = false;
+};
+
+}  // namespace ssl4rl::models

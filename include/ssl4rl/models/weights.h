@@ -1,0 +1,88 @@
+// The tensors of a model, and the table that ties each to its names in Hugging Face files.
+//
+// Products that share an input are stored as one: query, key and value; gate and up. A table entry says which rows of
+// our tensor a file's tensor fills. Shape suffixes: D model width, E query + 2 × key heads, H head dimension, F
+// feed-forward width, V vocabulary rows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ssl4rl/io/safetensors.h"
+#include "ssl4rl/models/config.h"
+
+namespace ssl4rl::models {
+
+struct Linear {
+  at::Tensor weight;  ///< [out, in]
+  at::Tensor bias;    ///< [out], or undefined
+
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
+};
+
+struct DecoderLayer {
+  at::Tensor input_norm;  ///< [D]
+  Linear qkv;             ///< [E * H, D]
+  Linear out;             ///< [D, N * H]
+  at::Tensor post_norm;   ///< [D]
+  Linear gate_up;         ///< [2F, D]
+  Linear down;            ///< [D, F]
+};
+
+struct VisionBlock {
+  at::Tensor norm1;
+  Linear qkv, out;
+  at::Tensor norm2;
+  Linear gate_up, down;
+};
+
+struct VisionWeights {
+  Linear patch_embed;  ///< [D, patch values]
+  std::vector<VisionBlock> blocks;
+  at::Tensor merger_norm;
+  Linear merger_up, merger_down;
+};
+
+struct Weights {
+  at::Tensor embedding;  ///< [V, D]
+  std::vector<DecoderLayer> layers;
+  at::Tensor norm;  ///< [D]
+  at::Tensor head;  ///< [V, D]; the embedding itself where they are tied
+  VisionWeights vision;
+};
+
+/// Parts of a model that can be frozen.
+enum class Part { kVision, kMerger, kLanguage, kEmbeddings };
+
+/// A tensor that is trained as one, and where its rows stand in files.
+struct Parameter {
+  struct Piece {
+    std::string name;             ///< as published on the hub: visual.…, model.layers.…, lm_head.weight
+    std::vector<int64_t> shape;   ///< in the file
+    int64_t first_row = 0, rows = 0;  ///< of our tensor
+  };
+  std::string name;    ///< unique; the piece's name where there is one piece
+  at::Tensor* tensor;  ///< in the Weights that the table was made for
+  std::vector<int64_t> shape;
+  Part part;
+  std::vector<Piece> pieces;
+};
+
+/// The table of all parameters. With tied embeddings the head is not in it.
+[[nodiscard]] std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights);
+
+/// Allocates all tensors of the table, filled from the files (converted tensor by tensor). Throws Error listing what is
+/// missing, unexpected or of another shape.
+void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options, Weights& weights);
+
+/// The table's tensors under their hub names and shapes, as views.
+[[nodiscard]] io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights);
+
+/// The hub's name for a tensor of any published layout ("model.visual.x" → "visual.x").
+[[nodiscard]] std::string hub_name(std::string name);
+
+}  // namespace ssl4rl::models

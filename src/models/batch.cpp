@@ -1,0 +1,57 @@
+#include "ssl4rl/models/batch.h"
+
+#include <ATen/ATen.h>
+
+#include "ssl4rl/base/error.h"
+
+namespace ssl4rl::models {
+
+PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Device device) {
+  PackedBatch batch;
+  std::vector<int64_t> prompt_lengths;
+  std::vector<std::vector<int64_t>> completion_lengths;
+  for (const PackedGroup& group : groups) {
+    prompt_lengths.push_back(group.prompt->length());
+    auto& lengths = completion_lengths.emplace_back();
+    for (const auto completion : group.completions) lengths.push_back(static_cast<int64_t>(completion.size()));
+  }
+  batch.layout = nn::Layout::from_lengths(prompt_lengths, completion_lengths);
+
+  std::vector<int64_t> ids, image_rows, logit_rows, targets;
+  std::array<std::vector<int64_t>, 3> positions;
+  std::vector<at::Tensor> patches;
+  for (const PackedGroup& group : groups) {
+    const auto first = static_cast<int64_t>(ids.size());
+    for (int64_t i = 0; i < group.prompt->length(); ++i)
+      if (group.prompt->ids[static_cast<size_t>(i)] == image_id) image_rows.push_back(first + i);
+    ids.insert(ids.end(), group.prompt->ids.begin(), group.prompt->ids.end());
+    for (size_t axis = 0; axis < 3; ++axis)
+      positions[axis].insert(positions[axis].end(), group.prompt->positions[axis].begin(), group.prompt->positions[axis].end());
+    for (const ImagePatches& image : group.prompt->images) {
+      patches.push_back(image.values);
+      batch.grids.push_back(image.grid);
+    }
+  }
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const nn::GroupSpans& spans = batch.layout.groups[g];
+    for (const auto completion : groups[g].completions) {
+      const auto first = static_cast<int64_t>(ids.size());
+      for (size_t i = 0; i < completion.size(); ++i) {
+        logit_rows.push_back(i == 0 ? spans.prompt.end() - 1 : first + static_cast<int64_t>(i) - 1);
+        targets.push_back(completion[i]);
+        for (auto& axis : positions) axis.push_back(groups[g].prompt->next_position + static_cast<int64_t>(i));
+      }
+      ids.insert(ids.end(), completion.begin(), completion.end());
+    }
+  }
+  const auto to_device = [device](const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).to(device); };
+  batch.ids_T = to_device(ids);
+  batch.positions_AT = at::stack({at::tensor(positions[0], at::kLong), at::tensor(positions[1], at::kLong), at::tensor(positions[2], at::kLong)});
+  batch.image_rows_M = to_device(image_rows);
+  if (!patches.empty()) batch.patches = at::cat(patches).to(device);
+  batch.logit_rows_n = at::tensor(logit_rows, at::kLong);
+  batch.targets_n = to_device(targets);
+  return batch;
+}
+
+}  // namespace ssl4rl::models

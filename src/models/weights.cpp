@@ -1,0 +1,177 @@
+#include "ssl4rl/models/weights.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "ssl4rl/base/error.h"
+
+namespace ssl4rl::models {
+namespace {
+
+using at::Tensor;
+
+// Builds the table: each call describes one of our tensors.
+class TableBuilder {
+ public:
+  // A tensor that stands alone, under its own name.
+  void single(Tensor& tensor, Part part, const std::string& name, std::vector<int64_t> shape, std::vector<int64_t> file_shape = {}) {
+    if (file_shape.empty()) file_shape = shape;
+    table_.push_back({name, &tensor, shape, part, {{name, std::move(file_shape), 0, shape[0]}}});
+  }
+  // Tensors of the file that lie one below the other in ours. `width` 0: vectors.
+  struct Block {
+    std::string name;
+    int64_t rows;
+  };
+  void stacked(Tensor& tensor, Part part, const std::string& name, const std::vector<Block>& blocks, int64_t width) {
+    Parameter parameter{name, &tensor, {}, part, {}};
+    int64_t rows = 0;
+    for (const Block& block : blocks) {
+      parameter.pieces.push_back({block.name, width ? std::vector<int64_t>{block.rows, width} : std::vector<int64_t>{block.rows}, rows, block.rows});
+      rows += block.rows;
+    }
+    parameter.shape = width ? std::vector<int64_t>{rows, width} : std::vector<int64_t>{rows};
+    table_.push_back(std::move(parameter));
+  }
+  // A product: weight and, if asked for, bias.
+  void linear(Linear& linear, Part part, const std::string& name, int64_t out, int64_t in, bool bias) {
+    single(linear.weight, part, name + ".weight", {out, in});
+    if (bias) single(linear.bias, part, name + ".bias", {out});
+  }
+  void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Block> blocks, int64_t in, bool bias) {
+    const auto suffixed = [&blocks](const char* suffix) {
+      std::vector<Block> named = blocks;
+      for (Block& block : named) block.name += suffix;
+      return named;
+    };
+    stacked(linear.weight, part, name + ".weight", suffixed(".weight"), in);
+    if (bias) stacked(linear.bias, part, name + ".bias", suffixed(".bias"), 0);
+  }
+
+  std::vector<Parameter> take() { return std::move(table_); }
+
+ private:
+  std::vector<Parameter> table_;
+};
+
+void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
+  const int64_t query_width = c.heads * c.head_dim, key_width = c.key_heads * c.head_dim;
+  table.single(w.embedding, Part::kEmbeddings, "model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+  w.layers.resize(static_cast<size_t>(c.layers));
+  for (size_t i = 0; i < w.layers.size(); ++i) {
+    DecoderLayer& layer = w.layers[i];
+    const std::string at = fmt::format("model.layers.{}.", i), attention = at + "self_attn.", mlp = at + "mlp.";
+    table.single(layer.input_norm, Part::kLanguage, at + "input_layernorm.weight", {c.hidden_size});
+    table.stacked_linear(layer.qkv, Part::kLanguage, attention + "qkv_proj",
+                         {{attention + "q_proj", query_width}, {attention + "k_proj", key_width}, {attention + "v_proj", key_width}}, c.hidden_size, true);
+    table.linear(layer.out, Part::kLanguage, attention + "o_proj", c.hidden_size, query_width, false);
+    table.single(layer.post_norm, Part::kLanguage, at + "post_attention_layernorm.weight", {c.hidden_size});
+    table.stacked_linear(layer.gate_up, Part::kLanguage, mlp + "gate_up_proj", {{mlp + "gate_proj", c.intermediate_size}, {mlp + "up_proj", c.intermediate_size}},
+                         c.hidden_size, false);
+    table.linear(layer.down, Part::kLanguage, mlp + "down_proj", c.hidden_size, c.intermediate_size, false);
+  }
+  table.single(w.norm, Part::kLanguage, "model.norm.weight", {c.hidden_size});
+  if (!c.tie_embeddings) table.single(w.head, Part::kEmbeddings, "lm_head.weight", {c.vocab_size, c.hidden_size});
+}
+
+void describe_vision(const VisionConfig& c, int64_t out_width, VisionWeights& w, TableBuilder& table) {
+  table.single(w.patch_embed.weight, Part::kVision, "visual.patch_embed.proj.weight", {c.hidden_size, c.patch_values()},
+               {c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size});
+  w.blocks.resize(static_cast<size_t>(c.depth));
+  for (size_t i = 0; i < w.blocks.size(); ++i) {
+    VisionBlock& block = w.blocks[i];
+    const std::string at = fmt::format("visual.blocks.{}.", i);
+    table.single(block.norm1, Part::kVision, at + "norm1.weight", {c.hidden_size});
+    table.linear(block.qkv, Part::kVision, at + "attn.qkv", 3 * c.hidden_size, c.hidden_size, true);
+    table.linear(block.out, Part::kVision, at + "attn.proj", c.hidden_size, c.hidden_size, true);
+    table.single(block.norm2, Part::kVision, at + "norm2.weight", {c.hidden_size});
+    table.stacked_linear(block.gate_up, Part::kVision, at + "mlp.gate_up_proj", {{at + "mlp.gate_proj", c.intermediate_size}, {at + "mlp.up_proj", c.intermediate_size}},
+                         c.hidden_size, true);
+    table.linear(block.down, Part::kVision, at + "mlp.down_proj", c.hidden_size, c.intermediate_size, true);
+  }
+  const int64_t merged = c.hidden_size * c.merge_size * c.merge_size;
+  table.single(w.merger_norm, Part::kMerger, "visual.merger.ln_q.weight", {c.hidden_size});
+  table.linear(w.merger_up, Part::kMerger, "visual.merger.mlp.0", merged, merged, true);
+  table.linear(w.merger_down, Part::kMerger, "visual.merger.mlp.2", out_width, merged, true);
+}
+
+// Names of a list, the first few of them.
+std::string some(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 8;
+  const std::vector<std::string> first(names.begin(), names.begin() + static_cast<ptrdiff_t>(std::min(kShown, names.size())));
+  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
+}
+
+}  // namespace
+
+Tensor Linear::operator()(const Tensor& x) const { return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight); }
+
+std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights) {
+  TableBuilder table;
+  describe_decoder(config.text, weights, table);
+  describe_vision(config.vision, config.text.hidden_size, weights.vision, table);
+  return table.take();
+}
+
+std::string hub_name(std::string name) {
+  const auto replace = [&name](std::string_view from, std::string_view to) {
+    if (!name.starts_with(from)) return false;
+    name.replace(0, from.size(), to);
+    return true;
+  };
+  // transformers 4.52 to 4.57 wrote model.visual.* and model.language_model.*
+  if (!replace("model.visual.", "visual.") && !replace("model.language_model.", "model.")) replace("language_model.model.", "model.");
+  return name;
+}
+
+void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options, Weights& weights) {
+  std::map<std::string, std::string> in_file;  // hub name → name in the file
+  for (const std::string& name : files.names()) in_file[hub_name(name)] = name;
+
+  const auto table = parameter_table(config, weights);
+  std::vector<std::string> missing, misshapen;
+  std::set<std::string> wanted;
+  for (const Parameter& parameter : table)
+    for (const auto& piece : parameter.pieces) {
+      wanted.insert(piece.name);
+      const auto found = in_file.find(piece.name);
+      if (found == in_file.end()) {
+        missing.push_back(piece.name);
+      } else if (const auto& shape = files.info(found->second).shape; shape != piece.shape) {
+        misshapen.push_back(fmt::format("{} [{}] instead of [{}]", piece.name, fmt::join(shape, ", "), fmt::join(piece.shape, ", ")));
+      }
+    }
+  if (config.text.tie_embeddings) wanted.insert("lm_head.weight");  // a raw state dictionary holds it a second time
+  std::vector<std::string> unexpected;
+  for (const auto& [name, original] : in_file)
+    if (!wanted.contains(name) && !name.ends_with("rotary_emb.inv_freq")) unexpected.push_back(original);
+  if (!missing.empty() || !misshapen.empty() || !unexpected.empty()) {
+    std::vector<std::string> complaints;
+    if (!missing.empty()) complaints.push_back("missing tensors: " + some(missing));
+    if (!misshapen.empty()) complaints.push_back("tensors of another shape: " + some(misshapen));
+    if (!unexpected.empty()) complaints.push_back("unexpected tensors: " + some(unexpected));
+    fail("{}: the weights do not fit config.json; {}", files.files().front().path().parent_path().string(), fmt::join(complaints, "; "));
+  }
+
+  const at::NoGradGuard no_grad;
+  for (const Parameter& parameter : table) {
+    *parameter.tensor = at::empty(parameter.shape, options);
+    for (const auto& piece : parameter.pieces) {
+      Tensor rows = parameter.tensor->narrow(0, piece.first_row, piece.rows);
+      rows.copy_(files.tensor(in_file.at(piece.name)).reshape(rows.sizes()));
+    }
+  }
+  if (config.text.tie_embeddings) weights.head = weights.embedding;
+}
+
+io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights) {
+  io::NamedTensors tensors;
+  for (const Parameter& parameter : parameter_table(config, weights))
+    for (const auto& piece : parameter.pieces)
+      tensors.emplace_back(piece.name, parameter.tensor->detach().narrow(0, piece.first_row, piece.rows).view(piece.shape));
+  return tensors;
+}
+
+}  // namespace ssl4rl::models
