@@ -1,0 +1,81 @@
+// The generation engine: samples completions of many prompts at once, for `generate`, `eval` and `train` alike.
+//
+// A request's images and prompt are processed once, whatever the number of its samples. All running samples take one step
+// together; a finished sample leaves at once, and a waiting request enters as soon as the cache has room. What is drawn
+// depends on the request's key and the sample's number, not on what runs beside it (but for the rounding of the products,
+// which may differ with their number of rows).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ssl4rl/base/config.h"
+#include "ssl4rl/models/model.h"
+
+namespace ssl4rl::rollout {
+
+struct RolloutConfig {
+  int64_t num_generations = 8;
+  double temperature = 1;
+  double top_p = 1;
+  int64_t top_k = 0;
+  int64_t max_completion_length = 512;  ///< tokens
+  std::optional<int64_t> max_prompt_length;
+  std::vector<std::string> stop;
+
+  void describe(config::Section& section);
+};
+
+/// How a sample is drawn and when it ends.
+struct SamplingPlan {
+  nn::SamplingSettings sampling;
+  int64_t max_new_tokens = 512;
+  std::vector<std::string> stop;
+  uint64_t seed = 0;
+};
+
+struct Request {
+  const models::Prompt* prompt = nullptr;
+  int64_t samples = 1;
+  uint64_t key = 0, attempt = 0;  ///< name the request's random streams, with the plan's seed
+};
+
+enum class FinishReason { kStop, kLength };
+
+struct Completion {
+  std::vector<int64_t> ids;     ///< the ending token included
+  std::vector<float> logprobs;  ///< of the full distribution at the sampling temperature (1 for greedy)
+  FinishReason finish = FinishReason::kLength;
+};
+
+struct EngineLimits {
+  int64_t cache_tokens = 1 << 18;   ///< prompts and the most that their samples may grow to
+  int64_t prefill_tokens = 8192;    ///< prompt tokens in one forward
+};
+
+struct Generation {
+  std::vector<std::vector<Completion>> completions;  ///< by request, by sample
+  double masked_mass = 0;                            ///< the largest probability that the never-sampled ids had
+  int64_t tokens = 0;                                ///< generated
+};
+
+class Engine {
+ public:
+  explicit Engine(const models::Model& model, EngineLimits limits = {}) : model_(model), limits_(limits) {}
+
+  /// Called between decode steps with the number of finished samples; may throw to stop.
+  using Poll = std::function<void(int64_t finished_samples)>;
+
+  [[nodiscard]] Generation generate(std::span<const Request> requests, const SamplingPlan& plan, const Poll& poll = {}) const;
+
+ private:
+  const models::Model& model_;
+  EngineLimits limits_;
+};
+
+[[nodiscard]] const char* finish_name(FinishReason reason);
+
+}  // namespace ssl4rl::rollout

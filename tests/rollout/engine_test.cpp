@@ -1,0 +1,137 @@
+#include "ssl4rl/rollout/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "support/model_cases.h"
+
+namespace ssl4rl::rollout {
+namespace {
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() : model_(load_tiny()), cases_(model_cases()) {
+    for (const ModelCase& c : cases_) prompts_.push_back(model_->processor().encode(c.messages, c.images, c.min_pixels, c.max_pixels));
+  }
+
+  Generation generate(int64_t samples, const SamplingPlan& plan, EngineLimits limits = {}) const {
+    std::vector<Request> requests;
+    for (size_t i = 0; i < prompts_.size(); ++i) requests.push_back({&prompts_[i], samples, i, 0});
+    return Engine(*model_, limits).generate(requests, plan);
+  }
+  std::vector<float> scored(size_t which, const std::vector<int64_t>& ids, double temperature) const {
+    const at::NoGradGuard no_grad;
+    const std::vector<models::PackedGroup> groups{{&prompts_[which], {ids}}};
+    const at::Tensor values = model_->completion_logprobs(models::pack(groups, model_->config().ids.image, at::kCPU), temperature).logprob_T;
+    return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
+  }
+
+  std::unique_ptr<models::Model> model_;
+  std::vector<ModelCase> cases_;
+  std::vector<models::Prompt> prompts_;
+};
+
+TEST_F(EngineTest, GreedyContinuationsEqualTransformersWithAllPromptsTogether) {
+  const Generation all = generate(2, {{0, 1, 0}, 24, {}, 0});
+  for (size_t i = 0; i < cases_.size(); ++i)
+    for (const Completion& completion : all.completions[i]) EXPECT_EQ(completion.ids, cases_[i].greedy_ids) << cases_[i].id;
+}
+
+TEST_F(EngineTest, RecordedLogProbsAreThoseOfTheTrainingForward) {
+  for (const double temperature : {1.0, 0.6}) {
+    const Generation drawn = generate(3, {{temperature, 0.9, 40}, 30, {}, 7});
+    for (size_t i = 0; i < cases_.size(); ++i)
+      for (const Completion& completion : drawn.completions[i]) {
+        const auto expected = scored(i, completion.ids, temperature);
+        ASSERT_EQ(expected.size(), completion.logprobs.size());
+        for (size_t t = 0; t < expected.size(); ++t) EXPECT_NEAR(completion.logprobs[t], expected[t], 2e-4) << cases_[i].id << " " << t;
+      }
+  }
+}
+
+TEST_F(EngineTest, ForbiddenIdsAreNeverDrawnAndTheirMassIsReported) {
+  const Generation drawn = generate(20, {{3, 1, 0}, 20, {}, 1});
+  for (const auto& group : drawn.completions)
+    for (const Completion& completion : group)
+      for (const int64_t id : completion.ids) EXPECT_FALSE(model_->processor().forbidden().is[static_cast<size_t>(id)]);
+  EXPECT_GT(drawn.masked_mass, 0.01) << "a flat distribution over 576 rows gives 53 forbidden ones some mass";
+}
+
+TEST_F(EngineTest, SamplesDependOnSeedKeyAndNumberNotOnTheCacheBudget) {
+  const SamplingPlan plan{{1, 1, 0}, 16, {}, 5};
+  const Generation wide = generate(4, plan), narrow = generate(4, plan, {100, 40}), other = generate(4, {{1, 1, 0}, 16, {}, 6});
+  int same = 0, differ = 0, total = 0;
+  std::set<std::vector<int64_t>> distinct;
+  for (size_t i = 0; i < cases_.size(); ++i)
+    for (size_t s = 0; s < 4; ++s) {
+      ++total;
+      same += wide.completions[i][s].ids == narrow.completions[i][s].ids;
+      differ += wide.completions[i][s].ids != other.completions[i][s].ids;
+      distinct.insert(wide.completions[i][s].ids);
+    }
+  EXPECT_GE(same, total - 1) << "rounding may tip a draw once in a long while";
+  EXPECT_EQ(differ, total);
+  EXPECT_EQ(static_cast<int>(distinct.size()), total);
+}
+
+TEST_F(EngineTest, RepeatedCallsAreEqualBitForBit) {
+  const SamplingPlan plan{{1, 1, 0}, 16, {}, 5};
+  const Generation a = generate(4, plan), b = generate(4, plan);
+  for (size_t i = 0; i < cases_.size(); ++i)
+    for (size_t s = 0; s < 4; ++s) {
+      EXPECT_EQ(a.completions[i][s].ids, b.completions[i][s].ids);
+      EXPECT_EQ(a.completions[i][s].logprobs, b.completions[i][s].logprobs);
+    }
+}
+
+TEST_F(EngineTest, SamplesEndAtEndOfSequenceAtStopStringsAndAtTheLimit) {
+  const auto& ends = model_->processor().end_of_sequence();
+  int stopped = 0, full = 0;
+  for (const auto& group : generate(40, {{2.5, 1, 0}, 40, {}, 9}).completions)
+    for (const Completion& completion : group) {
+      const bool ended = std::count(ends.begin(), ends.end(), completion.ids.back()) > 0;
+      EXPECT_EQ(completion.finish, ended ? FinishReason::kStop : FinishReason::kLength);
+      EXPECT_TRUE(ended || completion.ids.size() == 40);
+      for (size_t t = 0; t + 1 < completion.ids.size(); ++t) EXPECT_EQ(std::count(ends.begin(), ends.end(), completion.ids[t]), 0);
+      stopped += ended;
+      full += !ended;
+    }
+  EXPECT_GT(stopped, 3);
+  EXPECT_GT(full, 3);
+
+  const auto& tokenizer = model_->processor().tokenizer();
+  for (const auto& group : generate(40, {{2.5, 1, 0}, 40, {"e", "\xc3\xa9t"}, 9}).completions)
+    for (const Completion& completion : group) {
+      const std::string text = tokenizer.decode_bytes(completion.ids);
+      const std::string before = tokenizer.decode_bytes(std::span(completion.ids).first(completion.ids.size() - 1));
+      EXPECT_EQ(before.find('e'), std::string::npos) << "a stop string ends the sample with the token that completes it";
+      if (text.find('e') != std::string::npos) {
+        EXPECT_EQ(completion.finish, FinishReason::kStop);
+      }
+    }
+}
+
+TEST_F(EngineTest, StopStringsMaySpanTokens) {
+  // The greedy continuation is known: stop at a text that two of its tokens make together.
+  const auto& tokenizer = model_->processor().tokenizer();
+  const auto& ids = cases_[4].greedy_ids;
+  const std::string first = tokenizer.decode_bytes(std::span(ids).subspan(8, 1)), second = tokenizer.decode_bytes(std::span(ids).subspan(9, 1));
+  ASSERT_FALSE(first.empty() || second.empty());
+  const std::string stop = first.substr(first.size() - 1) + second.substr(0, 1);
+  const Request request{&prompts_[4], 1, 0, 0};
+  const Generation drawn = Engine(*model_).generate({&request, 1}, {{0, 1, 0}, 24, {stop}, 0});
+  const auto& got = drawn.completions[0][0];
+  EXPECT_EQ(got.finish, FinishReason::kStop);
+  EXPECT_LE(got.ids.size(), 10u);
+  EXPECT_NE(tokenizer.decode_bytes(got.ids).find(stop), std::string::npos);
+}
+
+TEST_F(EngineTest, ThePollMayStopTheWork) {
+  std::vector<Request> requests{{&prompts_[0], 4, 0, 0}};
+  int calls = 0;
+  EXPECT_THROW((void)Engine(*model_).generate(requests, {{1, 1, 0}, 50, {}, 0}, [&](int64_t) { if (++calls == 3) throw std::runtime_error("stop"); }), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace ssl4rl::rollout
