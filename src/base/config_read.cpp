@@ -162,6 +162,7 @@ class Reader {
     std::string scalar = text(node, path, expected);
     if (!key.texts_.empty() && std::find(key.texts_.begin(), key.texts_.end(), scalar) == key.texts_.end())
       complain(node, path, expected, shown(node));
+    if (key.yaml_path_ && (scalar.ends_with(".yaml") || scalar.ends_with(".yml"))) return file_path(node, path).string();
     return scalar;
   }
 

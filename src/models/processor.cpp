@@ -20,7 +20,12 @@ constexpr std::array kCompanions{"config.json",          "generation_config.json
 
 }  // namespace
 
-Processor::Processor(const fs::path& folder) : config_(read_model_config(folder)), folder_(folder) {
+Processor::Processor(const fs::path& folder, std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels)
+    : config_(read_model_config(folder)), folder_(folder) {
+  config_.image.min_pixels = min_pixels.value_or(config_.image.min_pixels);
+  config_.image.max_pixels = max_pixels.value_or(config_.image.max_pixels);
+  if (config_.image.max_pixels < config_.image.min_pixels)
+    fail("model.min_pixels {} exceeds model.max_pixels {}", config_.image.min_pixels, config_.image.max_pixels);
   const fs::path tokenizer = folder / "tokenizer.json";
   if (!fs::exists(tokenizer)) fail("{}: has no tokenizer.json", folder.string());
   tokenizer_ = std::make_unique<text::Tokenizer>(tokenizer);
@@ -36,12 +41,11 @@ void Processor::find_special_ids() {
   if (tokenizer_->size() > rows)
     fail("{}: the tokenizer has {} ids, the embedding only {} rows", folder_.string(), tokenizer_->size(), rows);
   if (config_.ids.image < 0 || config_.ids.image >= rows) fail("{}: image_token_id {} is no row of the embedding", folder_.string(), config_.ids.image);
+  const auto end_of_turn = tokenizer_->id_of(family.end_of_turn);
+  if (!end_of_turn) fail("{}: the tokenizer lacks {}", folder_.string(), family.end_of_turn);
+  end_of_turn_ = *end_of_turn;
   end_of_sequence_ = config_.ids.end_of_sequence;
-  if (end_of_sequence_.empty()) {
-    const auto id = tokenizer_->id_of(family.end_of_turn);
-    if (!id) fail("{}: no end-of-sequence id: eos_token_id is given nowhere and the tokenizer lacks {}", folder_.string(), family.end_of_turn);
-    end_of_sequence_ = {*id};
-  }
+  if (end_of_sequence_.empty()) end_of_sequence_ = {end_of_turn_};
   std::vector<int64_t> never{config_.ids.image, config_.ids.video, config_.ids.vision_start, config_.ids.vision_end};
   for (const std::string& token : family.never_sampled) never.push_back(tokenizer_->id_of(token).value_or(-1));
   const bool ends = config_.ids.padding && std::count(end_of_sequence_.begin(), end_of_sequence_.end(), *config_.ids.padding) > 0;

@@ -64,7 +64,7 @@ const std::set<std::string>& known_placeholders() {
 void PromptConfig::describe(config::Section& section) {
   section.add("style", style, {{"think", Style::kThink}, {"answer", Style::kAnswer}})
       .help("think: reasoning in <think>, then the answer in <answer>; answer: the answer only");
-  section.add("template", wording).unset_means("the built-in wording").help("own wording: a file like configs/prompts.yaml (ending in .yaml or .yml), or the question itself");
+  section.add("template", wording).text_or_yaml_path().unset_means("the built-in wording").help("own wording: a file like configs/prompts.yaml (ending in .yaml or .yml), or the question itself");
 }
 
 Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks) : templates_(read_templates(kBuiltinPrompts, "configs/prompts.yaml")) {

@@ -69,6 +69,8 @@ class Key {
   Key& below(double value) { return max_ = value, max_excluded_ = true, *this; }
   /// Legal texts of a string or of each entry of a list.
   Key& one_of(std::vector<std::string> texts) { return texts_ = std::move(texts), *this; }
+  /// A text that ends like a YAML file's name is a path, taken from the configuration's folder.
+  Key& text_or_yaml_path() { return yaml_path_ = true, *this; }
   /// What an unset optional means, for the reference ("unset: …").
   Key& unset_means(std::string text) { return unset_ = std::move(text), *this; }
 
@@ -88,7 +90,7 @@ class Key {
   std::string help_, unset_;
   std::vector<std::string> aliases_, texts_;
   double min_ = -std::numeric_limits<double>::infinity(), max_ = std::numeric_limits<double>::infinity();
-  bool min_excluded_ = false, max_excluded_ = false, given_ = false;
+  bool min_excluded_ = false, max_excluded_ = false, yaml_path_ = false, given_ = false;
 };
 
 class Section {

@@ -33,12 +33,15 @@ struct Prompt {
 class Processor {
  public:
   /// Reads config.json, the tokenizer and the processor's settings. Throws Error naming what is missing or unsupported.
-  explicit Processor(const std::filesystem::path& folder);
+  /// Given bounds replace the model's own.
+  explicit Processor(const std::filesystem::path& folder, std::optional<int64_t> min_pixels = {}, std::optional<int64_t> max_pixels = {});
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   /// Ids that end a sample.
   [[nodiscard]] const std::vector<int64_t>& end_of_sequence() const { return end_of_sequence_; }
+  /// The id that ends an assistant's turn in the chat template.
+  [[nodiscard]] int64_t end_of_turn() const { return end_of_turn_; }
   /// Ids that are never sampled: image and vision markers, padding, rows beyond the tokenizer.
   [[nodiscard]] const nn::Forbidden& forbidden() const { return forbidden_; }
 
@@ -60,6 +63,7 @@ class Processor {
   text::ChatFormat chat_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::vector<int64_t> end_of_sequence_;
+  int64_t end_of_turn_ = -1;
   nn::Forbidden forbidden_;
   std::filesystem::path folder_;
   std::map<std::string, std::string> files_;  // name → content; kept so that a checkpoint does not need the source

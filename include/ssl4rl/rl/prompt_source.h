@@ -1,0 +1,35 @@
+// Puzzles drawn and encoded ahead of the trainer, on threads, in order.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "ssl4rl/base/pipeline.h"
+#include "ssl4rl/models/processor.h"
+#include "ssl4rl/tasks/mixture.h"
+
+namespace ssl4rl::rl {
+
+/// A puzzle as the network reads it; its images are dropped once encoded.
+struct EncodedPuzzle {
+  tasks::Puzzle puzzle;
+  models::Prompt prompt;
+};
+
+/// Draws and encodes one puzzle. A prompt longer than the limit is replaced by the puzzle's next attempt; throws Error
+/// where ten in a row are too long.
+[[nodiscard]] EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor, int64_t index, std::optional<int64_t> max_prompt_length);
+
+class PromptSource {
+ public:
+  /// Hands out puzzles from `first` on. At most `ahead` are made beyond the last one taken.
+  PromptSource(std::shared_ptr<const tasks::Mixture> mixture, std::shared_ptr<const models::Processor> processor, int64_t first, int threads, int64_t ahead,
+               std::optional<int64_t> max_prompt_length);
+
+  [[nodiscard]] EncodedPuzzle next() { return pipeline_.next(); }
+
+ private:
+  Pipeline<EncodedPuzzle> pipeline_;
+};
+
+}  // namespace ssl4rl::rl

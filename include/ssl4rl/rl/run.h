@@ -1,0 +1,47 @@
+// What a training run is made of, for the RL trainer and the supervised start alike.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ssl4rl/base/interrupt.h"
+#include "ssl4rl/base/log.h"
+#include "ssl4rl/models/model.h"
+#include "ssl4rl/tasks/mixture.h"
+#include "ssl4rl/train/run_directory.h"
+#include "ssl4rl/train/update.h"
+
+namespace ssl4rl::rl {
+
+/// Figures of an evaluation by name ("rotation/accuracy").
+using EvalReport = std::map<std::string, double>;
+/// Evaluates the policy after a step. Handed in from above: this layer knows no benchmark.
+using Evaluate = std::function<EvalReport(int64_t step, models::Model& policy)>;
+
+struct Run {
+  uint64_t seed = 0;
+  train::TrainConfig train;
+  train::LogConfig logging;
+  models::Model& policy;
+  train::AdamW& optimizer;
+  std::shared_ptr<const tasks::Mixture> mixture;
+  int data_threads = 1;
+  std::optional<int64_t> max_prompt_length;
+  train::RunDirectory& directory;
+  train::TrainerState state;  ///< where the run stands
+  const Log& log;
+  const InterruptGuard& interrupt;
+  Evaluate evaluate;  ///< may be empty
+};
+
+/// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has changed no
+/// weight). Logs, saves and evaluates when due. When a stop is asked for, saves the last finished step and throws
+/// Interrupted.
+void run_steps(Run& run, const std::function<nlohmann::ordered_json(int64_t step)>& step);
+
+/// Resident memory of this process at its highest, in GiB.
+[[nodiscard]] double peak_memory_gib();
+
+}  // namespace ssl4rl::rl

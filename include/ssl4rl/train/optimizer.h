@@ -1,0 +1,45 @@
+// AdamW (Loshchilov & Hutter, ICLR 2019) by LibTorch's fused kernel. Weights of lower precision have float32 masters.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "ssl4rl/io/safetensors.h"
+#include "ssl4rl/models/weights.h"
+#include "ssl4rl/train/config.h"
+
+namespace ssl4rl::train {
+
+class AdamW {
+ public:
+  /// Marks the parameters as trainable. `frozen` parts get no gradient and no state.
+  AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config);
+
+  [[nodiscard]] int64_t trainable() const;  ///< number of values
+  [[nodiscard]] const std::vector<models::Parameter>& parameters() const { return parameters_; }
+
+  /// The global L2 norm of all gradients; parameters without one count as 0.
+  [[nodiscard]] double gradient_norm() const;
+  /// Scales all gradients by max_norm / (norm + 1e-6) where that is below 1 (torch's clip_grad_norm_).
+  void clip_gradients(double norm, double max_norm);
+  /// One update; parameters without a gradient stay as they are.
+  void step(double learning_rate);
+  void clear_gradients();
+
+  /// First and second moments, step counts and masters, by parameter name.
+  [[nodiscard]] io::NamedTensors state() const;
+  void load_state(const io::SafetensorsFile& file);
+
+ private:
+  struct Moments {
+    at::Tensor first, second, steps;
+    at::Tensor master;  // undefined where the parameter itself is float32
+  };
+
+  std::vector<models::Parameter> parameters_;
+  std::vector<Moments> moments_;
+  TrainConfig config_;
+};
+
+}  // namespace ssl4rl::train

@@ -1,0 +1,55 @@
+// A run's folder: what stands there already, and where everything goes (docs/files.md).
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "ssl4rl/base/log.h"
+#include "ssl4rl/io/file.h"
+#include "ssl4rl/io/tensorboard.h"
+#include "ssl4rl/train/checkpoint.h"
+
+namespace ssl4rl::train {
+
+/// --resume: never, auto, or the path of a checkpoint or a run.
+struct Resume {
+  enum class Mode { kNever, kAuto, kFrom };
+  Mode mode = Mode::kNever;
+  std::filesystem::path from;
+
+  [[nodiscard]] static Resume parse(const std::string& text);
+};
+
+class RunDirectory {
+ public:
+  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, or a checkpoint
+  /// to resume from is not whole.
+  RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log);
+
+  /// The checkpoint to go on from, if any.
+  [[nodiscard]] const std::optional<FoundCheckpoint>& checkpoint() const { return checkpoint_; }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+  /// Makes the folder, takes its lock, writes config.yaml, and cuts metrics and completions back to the checkpoint's step.
+  void open(const std::string& config_yaml, bool tensorboard);
+
+  /// One line of metrics.jsonl, and the same for TensorBoard.
+  void log_metrics(int64_t step, const nlohmann::ordered_json& metrics);
+  /// Metrics of evaluations, for TensorBoard only.
+  void log_scalar(const std::string& tag, int64_t step, double value);
+  /// completions/step-000010.jsonl.
+  void write_completions(int64_t step, const std::string& lines);
+  [[nodiscard]] std::filesystem::path checkpoint_folder(int64_t step) const { return folder_ / "checkpoints" / checkpoint_name(step); }
+
+ private:
+  std::filesystem::path folder_;
+  std::optional<FoundCheckpoint> checkpoint_;
+  std::unique_ptr<io::FileLock> lock_;
+  std::unique_ptr<io::OutputFile> metrics_;
+  std::unique_ptr<io::EventWriter> events_;
+};
+
+}  // namespace ssl4rl::train

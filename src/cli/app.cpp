@@ -1,0 +1,121 @@
+#include "ssl4rl/cli/app.h"
+
+#include <malloc.h>
+
+#include <c10/util/Exception.h>
+
+#include <cstdio>
+#include <new>
+
+#include "commands.h"
+#include "ssl4rl/base/error.h"
+#include "ssl4rl/base/interrupt.h"
+
+namespace ssl4rl::cli {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* help;
+  Action (*add)(CLI::App&);
+};
+
+constexpr Command kCommands[] = {
+    {"train", "RL fine-tuning on self-supervised tasks", add_train},
+    {"sft", "supervised start on the same tasks", add_sft},
+    {"eval", "evaluate a model on self-supervised tasks with held-out images", add_eval},
+    {"generate", "sample completions of prompts from a JSONL file", add_generate},
+    {"score", "log-probabilities of given completions", add_score},
+    {"preview", "draw puzzles as the trainer would, with a contact sheet and an audit", add_preview},
+    {"reward", "score response texts against puzzles; no model, no images", add_reward},
+    {"inspect", "what is in a model directory, a checkpoint or a safetensors file", add_inspect},
+    {"init", "write a small random model directory and drawn images", add_init},
+};
+
+void add_common_options(CLI::App& command, CommonOptions& options) {
+  command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")->type_name("NAME");
+  command.add_option("--dtype", options.dtype, "auto, float32 or bfloat16: type of the weights in memory [auto]")->check(CLI::IsMember({"auto", "float32", "bfloat16"}))->type_name("NAME");
+  command.add_option("--threads", options.threads, "threads of the tensor operations [all cores]")->check(CLI::PositiveNumber)->type_name("N");
+  command.add_option("--log-level", options.log_level, "debug, info, warn, error or off [info]")->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))->type_name("NAME");
+  command.add_flag("--quiet", options.quiet, "show warnings and errors only");
+}
+
+// The first line of a LibTorch error: the rest is a stack trace.
+std::string first_line(std::string text) {
+  text = text.substr(0, text.find('\n'));
+  return text;
+}
+
+int complain(const std::string& message, int status) {
+  std::fprintf(stderr, "ssl4rl: error: %s\n", message.c_str());
+  return status;
+}
+
+int guarded(App& app, const Action& action) {
+  const auto status = [&app] { return app.working() ? kFailed : kUsage; };
+  std::string message;
+  try {
+    return action(app);
+  } catch (const Interrupted& stop) {
+    return InterruptGuard::exit_status(stop.signal);
+  } catch (const Error& e) {
+    message = e.what();
+  } catch (const InternalError& e) {
+    app.log().status("");
+    return complain(fmt::format("internal error: {}; please report it", e.what()), kFailed);
+  } catch (const c10::OutOfMemoryError& e) {
+    message = "out of memory on the device: " + first_line(e.what_without_backtrace());
+  } catch (const c10::Error& e) {
+    message = first_line(e.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    message = "out of memory; lower train.micro_batch_tokens, rollout.num_generations or model.max_pixels";
+  } catch (const std::exception& e) {
+    message = e.what();
+  }
+  app.log().status("");
+  return complain(message, status());
+}
+
+}  // namespace
+
+App::App(CommonOptions options) : options_(std::move(options)), log_(options_.quiet ? Log::Level::kWarn : Log::Level::kInfo) {
+  if (!options_.log_level.empty()) log_.set_level(Log::level_from_name(options_.log_level));
+}
+
+int run(int argc, char** argv) {
+  // Large tensors come and go with every layer: keep their memory instead of handing it back to the system each time.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+
+  CLI::App parser("ssl4rl: RL fine-tuning of vision-language models on puzzles made from unlabelled images", "ssl4rl");
+  parser.require_subcommand(1);
+  parser.set_version_flag("--version", std::string("ssl4rl ") + SSL4RL_VERSION);
+  parser.get_formatter()->column_width(34);
+  CommonOptions options;
+  std::vector<std::pair<CLI::App*, Action>> commands;
+  for (const Command& command : kCommands) {
+    CLI::App* const sub = parser.add_subcommand(command.name, command.help);
+    commands.emplace_back(sub, command.add(*sub));
+    add_common_options(*sub, options);
+  }
+  try {
+    parser.parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    return parser.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::string where = "ssl4rl";
+    for (const auto& [sub, action] : commands)
+      if (sub->parsed()) where += " " + sub->get_name();
+    return complain(fmt::format("{} (see {} --help)", e.what(), where), kUsage);
+  }
+  try {
+    App app(std::move(options));
+    for (const auto& [sub, action] : commands)
+      if (sub->parsed()) return guarded(app, action);
+  } catch (const std::exception& e) {
+    return complain(e.what(), kUsage);
+  }
+  return kUsage;
+}
+
+}  // namespace ssl4rl::cli

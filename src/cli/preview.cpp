@@ -1,0 +1,141 @@
+// ssl4rl preview: draws puzzles as the trainer would, with a contact sheet and an audit.
+#include <fmt/ranges.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "experiment.h"
+#include "ssl4rl/base/error.h"
+#include "ssl4rl/base/pipeline.h"
+#include "ssl4rl/base/progress.h"
+#include "ssl4rl/image/codec.h"
+#include "ssl4rl/io/file.h"
+#include "ssl4rl/io/jsonl.h"
+#include "ssl4rl/report/page.h"
+#include "ssl4rl/rewards/reward.h"
+#include "ssl4rl/tasks/audit.h"
+
+namespace ssl4rl::cli {
+namespace {
+namespace fs = std::filesystem;
+
+struct Options {
+  ConfigOptions config;
+  int64_t count = 64;
+  fs::path output;
+};
+
+struct Drawn {
+  tasks::Puzzle puzzle;
+  std::vector<std::string> pngs;
+  report::Card card;
+};
+
+report::Card make_card(const tasks::Puzzle& puzzle) {
+  report::Card card{.title = puzzle.id, .subtitle = puzzle.source, .text = puzzle.question, .tag = puzzle.task};
+  for (size_t k = 0; k < puzzle.images.size(); ++k) {
+    const image::Image& image = puzzle.images[k];
+    const int side = puzzle.images.size() <= 2 ? 150 : 92;
+    card.pictures.push_back(report::picture(image, side, fmt::format("image {}: {}×{}", k + 1, image.width, image.height), tasks::image_name(puzzle, k)));
+  }
+  card.facts = {{"answer", puzzle.answer}, {"preset", tasks::preset_name(puzzle.preset)}, {"truth", puzzle.meta->dump()}};
+  return card;
+}
+
+std::string percent(double value) { return fmt::format("{:.3f}", value); }
+
+std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
+  std::string html = "<h2>Audit</h2>\n<p class=\"lead\">Reward of predictors that see one property of the images alone. Fitted on half of the puzzles, tested on the other; "
+                     "a figure above chance by more than four standard errors is marked.</p>\n";
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& audit : audits) {
+    std::vector<std::string> blind;
+    for (const auto& [name, value] : audit.blind) blind.push_back(fmt::format("{} {}{}", name, percent(value), audit.at_chance(name) ? "" : " ▲"));
+    rows.push_back({audit.task, std::to_string(audit.count), percent(audit.chance), percent(audit.constant), fmt::format("{}", fmt::join(blind, "<br>")),
+                    audit.histogram.size() <= 24 ? report::bars(audit.histogram) : fmt::format("{} different answers", audit.histogram.size()),
+                    std::to_string(audit.duplicates), std::to_string(audit.skipped.size())});
+  }
+  return html + report::table(std::vector<std::string>{"task", "puzzles", "chance", "best constant", "blind predictors", "answers", "duplicates", "skipped images"}, rows);
+}
+
+void print_audit(const std::vector<tasks::TaskAudit>& audits) {
+  for (const auto& audit : audits) {
+    std::cout << fmt::format("{}: {} puzzles, {} different answers, chance {:.3f}, best constant answer {:.3f}, {} duplicates, {} images skipped\n", audit.task, audit.count,
+                             audit.histogram.size(), audit.chance, audit.constant, audit.duplicates, audit.skipped.size());
+    for (const auto& [name, value] : audit.blind) std::cout << fmt::format("  blind by {:<12} {:.3f}{}\n", name, value, audit.at_chance(name) ? "" : "  above chance");
+  }
+}
+
+// Images of an earlier, longer preview in the same folder.
+void remove_stale_images(const fs::path& folder) {
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const size_t digits = name.find_first_not_of("0123456789");
+    if (digits >= 6 && digits != std::string::npos && name[digits] == '_' && name.ends_with(".png")) stale.push_back(entry.path());
+  }
+  for (const fs::path& path : stale) fs::remove(path);
+}
+
+int run(App& app, const Options& options) {
+  RunConfig config;
+  read_run_config(config, options.config.file, options.config.overrides);
+  tasks::resolve_tasks(config.tasks);
+  const tasks::SplitImages images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
+  const auto mixture = make_mixture(config, images.training);
+
+  app.begin_work();
+  io::make_folder(options.output / "images");
+  remove_stale_images(options.output / "images");
+  Pipeline<Drawn> pipeline(0, data_threads(config.data.workers), 32, [&](int64_t i) {
+    if (i >= options.count) return Drawn{};
+    Drawn drawn{mixture->draw(i), {}, {}};
+    for (const image::Image& image : drawn.puzzle.images) drawn.pngs.push_back(image::encode_png(image));
+    drawn.card = make_card(drawn.puzzle);
+    return drawn;
+  });
+  tasks::Audit audit;
+  std::vector<report::Card> cards;
+  io::AtomicFile puzzles(options.output / "puzzles.jsonl");
+  Progress progress(app.log(), "drawing", options.count);
+  constexpr int64_t kMostCards = 400;  // a page with all of a long preview would not open
+  for (int64_t i = 0; i < options.count; ++i) {
+    Drawn drawn = pipeline.next();
+    puzzles.write(io::to_line(tasks::to_json(drawn.puzzle)) + "\n");
+    std::vector<size_t> sizes;
+    for (size_t k = 0; k < drawn.pngs.size(); ++k) {
+      io::write_file(options.output / tasks::image_name(drawn.puzzle, k), drawn.pngs[k]);
+      sizes.push_back(drawn.pngs[k].size());
+    }
+    audit.add(drawn.puzzle, sizes);
+    if (i < kMostCards) cards.push_back(std::move(drawn.card));
+    progress.update(i + 1);
+  }
+  puzzles.commit();
+  const auto reward = [](const tasks::TaskConfig& task, const std::string& guess, const std::string& truth) {
+    return rewards::answer_reward({task.name, task.preset, task.reward_function(), truth}, guess).value_or(0);
+  };
+  const auto audits = audit.finish(*mixture, reward);
+  io::write_file(options.output / "audit.json", tasks::to_json(audits).dump(2) + "\n");
+  const std::string lead = fmt::format("{} puzzles of {} training images, seed {}{}", options.count, images.training->size(), config.run.seed,
+                                       options.count > kMostCards ? fmt::format("; the first {} are shown", kMostCards) : "");
+  io::write_file(options.output / "index.html", report::page("Puzzles", lead, audit_html(audits) + "<h2>Puzzles</h2>\n" + report::cards(cards)));
+  print_audit(audits);
+  report_skipped(*images.training, app.log());
+  app.log().info("wrote {}", (options.output / "index.html").string());
+  return kDone;
+}
+
+}  // namespace
+
+Action add_preview(CLI::App& command) {
+  auto options = std::make_shared<Options>();
+  command.add_option("--config", options->config.file, "run configuration (YAML); no model is needed")->required()->type_name("FILE");
+  command.add_option("--set", options->config.overrides, "overrides a configuration key; may be given several times")->type_name("KEY=VALUE")->allow_extra_args(false);
+  command.add_option("--count", options->count, "puzzles to draw")->check(CLI::PositiveNumber)->capture_default_str()->type_name("N");
+  command.add_option("--output", options->output, "folder for puzzles.jsonl, images, index.html and audit.json")->required()->type_name("DIR");
+  return [options](App& app) { return run(app, *options); };
+}
+
+}  // namespace ssl4rl::cli

@@ -1,0 +1,81 @@
+#include "runtime.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "ssl4rl/base/error.h"
+#include "ssl4rl/base/progress.h"
+#include "ssl4rl/io/file.h"
+#include "ssl4rl/io/hash.h"
+#include "ssl4rl/io/safetensors.h"
+
+namespace ssl4rl::cli {
+namespace fs = std::filesystem;
+namespace {
+
+at::Device choose_device(const std::string& name) {
+  const bool cuda = at::globalContext().hasCUDA();
+  if (name == "cpu" || (name == "auto" && !cuda)) return at::kCPU;
+  if (name == "auto") return {at::kCUDA, 0};
+  at::Device device(at::kCPU);
+  try {
+    device = at::Device(name);
+  } catch (const c10::Error&) {
+    fail("device \"{}\": expected auto, cpu, cuda or cuda:N", name);
+  }
+  if (device.is_cpu()) return device;
+  if (!device.is_cuda()) fail("device \"{}\": expected auto, cpu, cuda or cuda:N", name);
+  if (!cuda) fail("device \"{}\": no CUDA device can be used (a CUDA build, a GPU and its driver are needed)", name);
+  return device.has_index() ? device : at::Device(at::kCUDA, 0);
+}
+
+}  // namespace
+
+Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype, std::optional<int64_t> threads) {
+  Runtime runtime{choose_device(app.options().device.value_or(device))};
+  const std::string type = app.options().dtype.value_or(dtype);
+  if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
+  if (const auto wanted = app.options().threads ? app.options().threads : threads) at::set_num_threads(static_cast<int>(*wanted));
+  return runtime;
+}
+
+Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "auto", {}); }
+
+std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder, std::shared_ptr<const models::Processor> processor, const Runtime& runtime) {
+  auto model = std::make_unique<models::Model>(folder, std::move(processor), runtime.device, runtime.dtype);
+  int64_t values = 0;
+  for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
+  app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type, count_text(static_cast<double>(values)), runtime.device.str());
+  return model;
+}
+
+std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder, const Runtime& runtime) {
+  return load_model(app, folder, std::make_shared<const models::Processor>(folder), runtime);
+}
+
+std::string model_fingerprint(const fs::path& folder) {
+  constexpr uintmax_t kWhole = uintmax_t{2} << 30;  // larger files are known by their header, size and time
+  io::Sha256 hash;
+  hash.update(io::read_file(folder / "config.json"));
+  hash.update(io::read_file(folder / "tokenizer.json"));
+  const io::SafetensorsModel weights(folder);
+  for (const auto& file : weights.files()) {
+    const auto size = fs::file_size(file.path());
+    if (size <= kWhole) {
+      hash.update(io::sha256_hex_of_file(file.path()));
+      continue;
+    }
+    hash.update(fmt::format("{} {} {}", file.path().filename().string(), size, fs::last_write_time(file.path()).time_since_epoch().count()));
+    for (const auto& [name, info] : file.tensors()) hash.update(fmt::format("{} {} {}", name, info.dtype, info.begin));
+  }
+  return io::hex(hash.digest());
+}
+
+int data_threads(std::optional<int64_t> given) {
+  return static_cast<int>(given.value_or(std::max(1u, std::thread::hardware_concurrency() / 2)));
+}
+
+}  // namespace ssl4rl::cli

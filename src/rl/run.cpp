@@ -1,0 +1,77 @@
+#include "ssl4rl/rl/run.h"
+
+#include <sys/resource.h>
+
+#include <nlohmann/json.hpp>
+
+#include "ssl4rl/base/progress.h"
+
+namespace ssl4rl::rl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void save(Run& run) {
+  const auto folder = run.directory.checkpoint_folder(run.state.step);
+  if (train::damage_of(folder) == std::nullopt) return;
+  std::filesystem::remove_all(folder);
+  train::save_checkpoint(folder, run.policy, run.optimizer, run.state);
+  run.log.info("saved {}", folder.string());
+  train::remove_old_checkpoints(run.directory.folder(), run.train, run.log);
+}
+
+void evaluate(Run& run, Json& metrics) {
+  for (const auto& [name, value] : run.evaluate(run.state.step, run.policy)) {
+    metrics["eval/" + name] = value;
+    run.log.info("step {}: {} {:.4g}", run.state.step, name, value);
+  }
+}
+
+// The figures that a person watches, in one line.
+std::string headline(const Json& metrics) {
+  std::string text;
+  const auto add = [&](const char* name, const char* label, const char* format) {
+    if (const auto found = metrics.find(name); found != metrics.end() && found->is_number())
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", label, fmt::format(fmt::runtime(format), found->get<double>()));
+  };
+  add("reward", "reward", "{:.3f}");
+  add("loss", "loss", "{:.4f}");
+  add("kl", "kl", "{:.4f}");
+  add("frac_reward_zero_std", "equal groups", "{:.2f}");
+  add("grad_norm", "grad norm", "{:.3f}");
+  add("tokens/s", "tokens/s", "{:.0f}");
+  return text;
+}
+
+}  // namespace
+
+double peak_memory_gib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
+  const int64_t total = run.train.total_steps();
+  Progress progress(run.log, "step", total, run.state.step, /*interval=*/0);
+  try {
+    while (run.state.step < total) {
+      run.interrupt.check();
+      const int64_t number = run.state.step + 1;
+      Json metrics = step(number);
+      run.state.step = number;
+      const bool last = number == total;
+      if (run.evaluate && run.train.eval_every > 0 && (number % run.train.eval_every == 0 || last)) evaluate(run, metrics);
+      run.directory.log_metrics(number, metrics);
+      progress.update(number, headline(metrics));
+      if (!run.log.terminal()) run.log.info("step {}/{}: {}, {} left", number, total, headline(metrics), duration_text(progress.seconds_left()));
+      if (last || (run.train.save_every > 0 && number % run.train.save_every == 0)) save(run);
+    }
+  } catch (const Interrupted&) {
+    run.log.info("stopping: saving the state after step {}", run.state.step);
+    save(run);
+    throw;
+  }
+}
+
+}  // namespace ssl4rl::rl

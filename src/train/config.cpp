@@ -1,0 +1,66 @@
+#include "ssl4rl/train/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "ssl4rl/base/error.h"
+
+namespace ssl4rl::train {
+
+void RunConfig::describe(config::Section& s) {
+  s.add("name", name).help("name of the run's folder; empty: the configuration file's name without its ending");
+  s.add("output_dir", output_dir).help("folder of all runs");
+  s.add("seed", seed).at_least(0).help("all random numbers follow from it");
+  s.add("threads", threads).at_least(1).unset_means("all cores").help("threads of the tensor operations");
+  s.add("deterministic", deterministic).help("use only operations that give the same bits every time");
+}
+
+void TrainConfig::describe(config::Section& s) {
+  s.add("steps", steps).at_least(1).unset_means("required").help("steps of the run: one rollout and its updates each");
+  s.add("prompts_per_step", prompts_per_step).at_least(1).help("puzzles drawn in a step");
+  s.add("prompts_per_update", prompts_per_update).at_least(1).unset_means("prompts_per_step").help("puzzles of one optimiser update; divides prompts_per_step");
+  s.add("micro_batch_tokens", micro_batch_tokens).at_least(1).help("tokens of one forward and backward; changes memory, not results");
+  s.add("learning_rate", learning_rate).alias("lr").at_least(0).help("AdamW's learning rate");
+  s.add("lr_scheduler", lr_scheduler, {{"constant", Schedule::kConstant}, {"linear", Schedule::kLinear}, {"cosine", Schedule::kCosine}}).help("how the learning rate changes after the warm-up");
+  s.add("warmup_steps", warmup_steps).at_least(0).help("steps in which the learning rate rises linearly");
+  s.add("min_lr_ratio", min_lr_ratio).at_least(0).at_most(1).help("share of the learning rate at which linear and cosine end");
+  s.add("weight_decay", weight_decay).at_least(0).help("AdamW's decay of matrices; biases and norm weights are not decayed");
+  s.add("adam_beta1", adam_beta1).at_least(0).below(1).help("AdamW's decay of the gradient's mean");
+  s.add("adam_beta2", adam_beta2).at_least(0).below(1).help("AdamW's decay of the squared gradient's mean");
+  s.add("adam_eps", adam_eps).above(0).help("AdamW's epsilon");
+  s.add("max_grad_norm", max_grad_norm).alias("grad_clip").above(0).help("the gradient's global norm is clipped to it");
+  s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end");
+  s.add("keep_last", keep_last).at_least(1).unset_means("all").help("checkpoints to keep");
+  s.add("keep_every", keep_every).at_least(1).unset_means("none").help("checkpoints whose step is a multiple of it are kept besides the last ones");
+  s.add("eval_every", eval_every).at_least(0).help("steps between evaluations on held-out images; 0: none");
+  s.add("max_skipped", max_skipped).at_least(0).help("updates in a row that may be skipped for a loss or gradient that is not finite");
+}
+
+void TrainConfig::check() const {
+  if (!steps) fail("train.steps: required");
+  if (prompts_per_step % update_prompts() != 0)
+    fail("train.prompts_per_update: {} does not divide train.prompts_per_step {}", update_prompts(), prompts_per_step);
+  if (warmup_steps > *steps) fail("train.warmup_steps: {} exceeds train.steps {}", warmup_steps, *steps);
+}
+
+double TrainConfig::learning_rate_at(int64_t step) const {
+  if (step <= warmup_steps) return learning_rate * static_cast<double>(step) / static_cast<double>(warmup_steps);
+  const double span = static_cast<double>(std::max<int64_t>(1, total_steps() - warmup_steps));
+  const double progress = std::min(1.0, static_cast<double>(step - 1 - warmup_steps) / span);
+  double factor = 1;
+  switch (lr_scheduler) {
+    case Schedule::kConstant: return learning_rate;
+    case Schedule::kLinear: factor = 1 - progress; break;
+    case Schedule::kCosine: factor = 0.5 * (1 + std::cos(std::numbers::pi * progress)); break;
+  }
+  return learning_rate * (min_lr_ratio + (1 - min_lr_ratio) * factor);
+}
+
+void LogConfig::describe(config::Section& s) {
+  s.add("completions_every", completions_every).at_least(0).help("steps between files of completions; 0: none");
+  s.add("tensorboard", tensorboard).help("write the metrics for TensorBoard too");
+  s.add("level", level).one_of({"debug", "info", "warn", "error", "off"}).help("least important messages that are shown");
+}
+
+}  // namespace ssl4rl::train

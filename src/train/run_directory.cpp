@@ -1,0 +1,108 @@
+#include "ssl4rl/train/run_directory.h"
+
+#include <nlohmann/json.hpp>
+
+#include "ssl4rl/base/error.h"
+#include "ssl4rl/io/jsonl.h"
+
+namespace ssl4rl::train {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Keeps the lines of steps up to `step`; a last line that was cut off goes too.
+void cut_metrics(const fs::path& file, int64_t step) {
+  if (!fs::exists(file)) return;
+  const std::string text = io::read_file(file);
+  std::string kept;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = text.find('\n', begin);
+    if (end == std::string::npos) break;
+    const std::string line = text.substr(begin, end - begin);
+    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (json.is_object() && json.contains("step") && json["step"].is_number_integer() && json["step"].get<int64_t>() <= step) kept += line + "\n";
+    begin = end + 1;
+  }
+  if (kept != text) io::write_file(file, kept);
+}
+
+// What a killed process left half written. Called under the run's lock.
+void remove_leftovers(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> leftovers;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.path().filename().string().find(".tmp-") != std::string::npos) leftovers.push_back(entry.path());
+  for (const fs::path& path : leftovers) fs::remove_all(path, error);
+}
+
+void cut_completions(const fs::path& folder, int64_t step) {
+  std::error_code error;
+  std::vector<fs::path> later;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && std::atoll(name.c_str() + 5) > step) later.push_back(entry.path());
+  }
+  for (const fs::path& file : later) fs::remove(file, error);
+}
+
+}  // namespace
+
+Resume Resume::parse(const std::string& text) {
+  if (text == "never") return {};
+  if (text == "auto") return {Mode::kAuto, {}};
+  if (!fs::is_directory(text)) fail("--resume {}: expected auto, never, or the folder of a checkpoint or run", text);
+  return {Mode::kFrom, text};
+}
+
+RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log) : folder_(std::move(folder)) {
+  switch (resume.mode) {
+    case Resume::Mode::kNever:
+      if (fs::exists(folder_ / "metrics.jsonl") || !find_checkpoints(folder_).empty())
+        fail("{}: holds a run already; continue it with --resume auto, or choose another run.name", folder_.string());
+      break;
+    case Resume::Mode::kAuto: checkpoint_ = newest_whole_checkpoint(folder_, log); break;
+    case Resume::Mode::kFrom:
+      if (fs::is_directory(resume.from / "checkpoints")) {
+        checkpoint_ = newest_whole_checkpoint(resume.from, log);
+        if (!checkpoint_) fail("--resume {}: the run has no whole checkpoint", resume.from.string());
+      } else {
+        if (const auto damage = damage_of(resume.from)) fail("--resume {}: not a whole checkpoint: {}", resume.from.string(), *damage);
+        checkpoint_ = FoundCheckpoint{resume.from, io::read_json(resume.from / "trainer/state.json").value("step", int64_t{0})};
+      }
+      break;
+  }
+}
+
+void RunDirectory::open(const std::string& config_yaml, bool tensorboard) {
+  io::make_folder(folder_);
+  lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
+  io::make_folder(folder_ / "completions");
+  for (const fs::path& folder : {folder_, folder_ / "completions", folder_ / "checkpoints"}) remove_leftovers(folder);
+  io::write_file(folder_ / "config.yaml", config_yaml);
+  const int64_t step = checkpoint_ ? checkpoint_->step : 0;
+  cut_metrics(folder_ / "metrics.jsonl", step);
+  cut_completions(folder_ / "completions", step);
+  metrics_ = std::make_unique<io::OutputFile>(folder_ / "metrics.jsonl", io::OutputFile::Mode::kAppend);
+  if (tensorboard) events_ = std::make_unique<io::EventWriter>(folder_, step + 1);
+}
+
+void RunDirectory::log_metrics(int64_t step, const Json& metrics) {
+  metrics_->write(io::to_line(metrics) + "\n");
+  if (!events_) return;
+  for (const auto& [name, value] : metrics.items())
+    if (value.is_number() && name != "step") events_->scalar(name, step, value.get<double>());
+  events_->flush();
+}
+
+void RunDirectory::log_scalar(const std::string& tag, int64_t step, double value) {
+  if (!events_) return;
+  events_->scalar(tag, step, value);
+  events_->flush();
+}
+
+void RunDirectory::write_completions(int64_t step, const std::string& lines) {
+  io::write_file(folder_ / "completions" / (checkpoint_name(step) + ".jsonl"), lines);
+}
+
+}  // namespace ssl4rl::train
