@@ -18,7 +18,7 @@ Tensor forward_cpu(const Tensor& gate_up) {
   const float* const in = gate_up.const_data_ptr<float>();
   float* const y = out.mutable_data_ptr<float>();
   at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-    kernels::swiglu(in + begin * 2 * width, y + begin * width, end - begin, width);
+    kernels::best().swiglu(in + begin * 2 * width, y + begin * width, end - begin, width);
   });
   return out;
 }
@@ -36,7 +36,7 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     const float *g = grad.const_data_ptr<float>(), *in = gate_up.const_data_ptr<float>();
     float* const out = result.mutable_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-      kernels::swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin, width);
+      kernels::best().swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin, width);
     });
     return {result};
   }

@@ -14,7 +14,7 @@ struct SegmentBody {
                    const at::Tensor& dk_TKH, const at::Tensor& dv_TKH, bool add);
 };
 
-[[nodiscard]] SegmentBody cpu_flash_body();   // float32 and float64 on the CPU
+[[nodiscard]] SegmentBody cpu_body();         // float32 on the CPU
 [[nodiscard]] SegmentBody cuda_flash_body();  // bfloat16 and float16 on CUDA
 [[nodiscard]] SegmentBody reference_body();
 

@@ -1,25 +1,22 @@
-// The loops are written so that GCC vectorises them (flags in CMakeLists.txt: sums may be reassociated, no traps).
+// Compiled once per instruction set (CMakeLists.txt), each time into a namespace of its own, and chosen when the program
+// starts (kernels_dispatch.cpp). The loops are written so that GCC vectorises them; sums may be reassociated.
+//
+// Nothing here may be an inline function of a header that is shared with other files: the linker would keep one of the
+// copies, perhaps one for an instruction set that the processor lacks.
 #include "kernels.h"
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-
-// Sanitizers cannot live with the indirect functions that target_clones makes.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define SSL4RL_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define SSL4RL_CLONES
-#endif
 #define SSL4RL_INLINE static inline __attribute__((always_inline))
 
-namespace ssl4rl::nn::kernels {
+namespace ssl4rl::nn::kernels::SSL4RL_ISA {
 namespace {
+
+SSL4RL_INLINE float larger(float a, float b) { return a > b ? a : b; }
+SSL4RL_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // e^x to about 1e-7 relative: 2^n times a polynomial on [-ln2/2, ln2/2] (Cephes' coefficients). Below -87 it is 0.
 SSL4RL_INLINE float exp_approx(float x) {
   const float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  const float n = std::nearbyintf(clamped * 1.44269504f);
+  const float n = __builtin_nearbyintf(clamped * 1.44269504f);
   // ln 2 in two parts; the explicit fused products keep the compiler from adding the parts up first.
   const float r = __builtin_fmaf(n, 2.12194440e-4f, __builtin_fmaf(n, -0.693359375f, clamped));
   float p = 1.9875691500e-4f;
@@ -31,7 +28,7 @@ SSL4RL_INLINE float exp_approx(float x) {
   p = p * r * r + r + 1.0f;
   const int32_t exponent = (static_cast<int32_t>(n) + 127) << 23;
   float power;
-  std::memcpy(&power, &exponent, sizeof power);
+  __builtin_memcpy(&power, &exponent, sizeof power);
   return x < -87.0f ? 0.0f : p * power;
 }
 
@@ -39,17 +36,17 @@ SSL4RL_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_approx(-x)); }
 
 }  // namespace
 
-SSL4RL_CLONES void rms_norm(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps) {
+void rms_norm(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps) {
   for (int64_t r = 0; r < rows; ++r, x += width, y += width) {
     float sum = 0;
     for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
-    const float scale = 1.0f / std::sqrt(sum / static_cast<float>(width) + eps);
+    const float scale = 1.0f / __builtin_sqrtf(sum / static_cast<float>(width) + eps);
     for (int64_t i = 0; i < width; ++i) y[i] = x[i] * scale * weight[i];
     if (rstd) rstd[r] = scale;
   }
 }
 
-SSL4RL_CLONES void rms_norm_backward(const float* dy, const float* x, const float* weight, const float* rstd, float* dx,
+void rms_norm_backward(const float* dy, const float* x, const float* weight, const float* rstd, float* dx,
                                      float* dweight, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r, dy += width, x += width, dx += width) {
     const float scale = rstd[r];
@@ -63,12 +60,12 @@ SSL4RL_CLONES void rms_norm_backward(const float* dy, const float* x, const floa
   }
 }
 
-SSL4RL_CLONES void swiglu(const float* gate_up, float* out, int64_t rows, int64_t width) {
+void swiglu(const float* gate_up, float* out, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, out += width)
     for (int64_t i = 0; i < width; ++i) out[i] = gate_up[i] * sigmoid(gate_up[i]) * gate_up[width + i];
 }
 
-SSL4RL_CLONES void swiglu_backward(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width) {
+void swiglu_backward(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, dgate_up += 2 * width, dout += width)
     for (int64_t i = 0; i < width; ++i) {
       const float g = gate_up[i], u = gate_up[width + i], s = sigmoid(g), d = dout[i];
@@ -77,7 +74,7 @@ SSL4RL_CLONES void swiglu_backward(const float* dout, const float* gate_up, floa
     }
 }
 
-SSL4RL_CLONES void rope(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin, float direction) {
+void rope(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin, float direction) {
   for (int64_t r = 0; r < rows; ++r, x += stride, cos += half, sin += half)
     for (int64_t h = 0; h < heads; ++h) {
       float* const a = x + h * 2 * half;
@@ -90,25 +87,58 @@ SSL4RL_CLONES void rope(float* x, int64_t rows, int64_t stride, int64_t heads, i
     }
 }
 
-SSL4RL_CLONES void logit_stats(const float* logits, int64_t rows, int64_t width, float inverse_temperature, LogitStats* stats) {
+void logit_stats(const float* logits, int64_t rows, int64_t width, float inverse_temperature, LogitStats* stats) {
   for (int64_t r = 0; r < rows; ++r, logits += width) {
     float highest = logits[0];
-    for (int64_t i = 1; i < width; ++i) highest = std::max(highest, logits[i]);
+    for (int64_t i = 1; i < width; ++i) highest = larger(highest, logits[i]);
     float sum = 0, weighted = 0;
     for (int64_t i = 0; i < width; ++i) {
       const float z = (logits[i] - highest) * inverse_temperature, e = exp_approx(z);
       sum += e;
       weighted += e * z;
     }
-    const float log_sum = std::log(sum);
+    const float log_sum = __builtin_logf(sum);
     stats[r] = {highest * inverse_temperature + log_sum, log_sum - weighted / sum};
   }
 }
 
-SSL4RL_CLONES void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_temperature, const float* log_sum_exp,
+void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_temperature, const float* log_sum_exp,
                                   const float* scale) {
   for (int64_t r = 0; r < rows; ++r, logits += width)
     for (int64_t i = 0; i < width; ++i) logits[i] = scale[r] * exp_approx(logits[i] * inverse_temperature - log_sum_exp[r]);
+}
+
+void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, float* lse) {
+  for (int64_t r = 0; r < rows; ++r, scores += stride) {
+    const int64_t valid = first + r * step;
+    float highest = scores[0], sum = 0;
+    for (int64_t i = 1; i < valid; ++i) highest = larger(highest, scores[i]);
+    for (int64_t i = 0; i < valid; ++i) {
+      scores[i] = exp_approx(scores[i] - highest);
+      sum += scores[i];
+    }
+    const float scale = 1.0f / sum;
+    for (int64_t i = 0; i < valid; ++i) scores[i] *= scale;
+    for (int64_t i = valid; i < columns; ++i) scores[i] = 0;
+    lse[r] = highest + __builtin_logf(sum);
+  }
+}
+
+void attention_probabilities(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, const float* lse) {
+  for (int64_t r = 0; r < rows; ++r, scores += stride) {
+    const int64_t valid = first + r * step;
+    for (int64_t i = 0; i < valid; ++i) scores[i] = exp_approx(scores[i] - lse[r]);
+    for (int64_t i = valid; i < columns; ++i) scores[i] = 0;
+  }
+}
+
+void attention_dscores(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns, const float* out, const float* dout,
+                       int64_t out_stride, int64_t d) {
+  for (int64_t r = 0; r < rows; ++r, probabilities += stride, dscores += stride, out += out_stride, dout += out_stride) {
+    float delta = 0;
+    for (int64_t i = 0; i < d; ++i) delta += out[i] * dout[i];
+    for (int64_t i = 0; i < columns; ++i) dscores[i] = probabilities[i] * (dscores[i] - delta);
+  }
 }
 
 namespace {
@@ -117,12 +147,12 @@ constexpr int64_t kRows = 4;  // register tile: four rows of kBlock sums
 
 }  // namespace
 
-SSL4RL_CLONES void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks, int64_t blocks,
+void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks, int64_t blocks,
                                 float* scores, int64_t score_stride) {
   for (int64_t first = 0; first < rows; first += kRows) {
-    const int64_t count = std::min(kRows, rows - first);
+    const int64_t count = smaller(kRows, rows - first);
     const float* row[kRows];  // a short tile computes its last row again
-    for (int64_t r = 0; r < kRows; ++r) row[r] = q + (first + std::min(r, count - 1)) * row_stride;
+    for (int64_t r = 0; r < kRows; ++r) row[r] = q + (first + smaller(r, count - 1)) * row_stride;
     for (int64_t b = 0; b < blocks; ++b) {
       float sum[kRows][kBlock] = {};
       const float* key = key_blocks[b];
@@ -131,15 +161,15 @@ SSL4RL_CLONES void block_scores(const float* q, int64_t rows, int64_t row_stride
           const float value = row[r][h];
           for (int64_t p = 0; p < kBlock; ++p) sum[r][p] += value * key[p];
         }
-      for (int64_t r = 0; r < count; ++r) std::memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
+      for (int64_t r = 0; r < count; ++r) __builtin_memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
     }
   }
 }
 
-SSL4RL_CLONES void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t second) {
+void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t second) {
   float highest = -3e38f, sum = 0;
-  for (int64_t p = 0; p < first; ++p) highest = std::max(highest, scores[p]);
-  for (int64_t p = second_begin; p < second_begin + second; ++p) highest = std::max(highest, scores[p]);
+  for (int64_t p = 0; p < first; ++p) highest = larger(highest, scores[p]);
+  for (int64_t p = second_begin; p < second_begin + second; ++p) highest = larger(highest, scores[p]);
   for (int64_t p = 0; p < first; ++p) {
     scores[p] = exp_approx(scores[p] - highest);
     sum += scores[p];
@@ -153,12 +183,12 @@ SSL4RL_CLONES void split_softmax(float* scores, int64_t first, int64_t second_be
   for (int64_t p = 0; p < second_begin + second; ++p) scores[p] *= scale;
 }
 
-SSL4RL_CLONES void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks, int64_t count, int64_t d,
+void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks, int64_t count, int64_t d,
                                 float* out, int64_t row_stride) {
   for (int64_t first = 0; first < rows; first += kRows) {
-    const int64_t tile = std::min(kRows, rows - first);
+    const int64_t tile = smaller(kRows, rows - first);
     const float* row[kRows];
-    for (int64_t r = 0; r < kRows; ++r) row[r] = weights + (first + std::min(r, tile - 1)) * weight_stride;
+    for (int64_t r = 0; r < kRows; ++r) row[r] = weights + (first + smaller(r, tile - 1)) * weight_stride;
     for (int64_t begin = 0; begin < d; begin += kBlock) {
       float sum[kRows][kBlock] = {};
       for (int64_t p = 0; p < count; ++p) {
@@ -168,11 +198,15 @@ SSL4RL_CLONES void block_values(const float* weights, int64_t rows, int64_t weig
           for (int64_t h = 0; h < kBlock; ++h) sum[r][h] += weight * value[h];
         }
       }
-      const int64_t columns = std::min(kBlock, d - begin);
+      const int64_t columns = smaller(kBlock, d - begin);
       for (int64_t r = 0; r < tile; ++r)
         for (int64_t h = 0; h < columns; ++h) out[(first + r) * row_stride + begin + h] += sum[r][h];
     }
   }
 }
 
-}  // namespace ssl4rl::nn::kernels
+extern const Table table;
+const Table table{rms_norm,          rms_norm_backward,       swiglu,            swiglu_backward, rope,          logit_stats, scaled_softmax,
+                  attention_softmax, attention_probabilities, attention_dscores, block_scores,    split_softmax, block_values};
+
+}  // namespace ssl4rl::nn::kernels::SSL4RL_ISA

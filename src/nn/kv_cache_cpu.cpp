@@ -142,17 +142,17 @@ class BlockKvCache final : public KvCache {
       for (int64_t j = 0; j < repeat * d; ++j) scratch.queries[static_cast<size_t>(i * repeat * d + j)] = scale * q[i * q_stride + head * repeat * d + j];
 
     collect(group.prompt, group.prompt_tokens, layer, head, scratch);
-    kernels::block_scores(scratch.queries.data(), m, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scratch.scores.data(), width);
+    kernels::best().block_scores(scratch.queries.data(), m, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scratch.scores.data(), width);
     const auto prompt_values = scratch.values;
     for (int64_t i = 0; i < count; ++i) {
       const DecodeRow& row = rows[static_cast<size_t>(i)];
       float* const scores = scratch.scores.data() + i * repeat * width;
       collect(group.samples[static_cast<size_t>(row.sample)], row.position + 1, layer, head, scratch);
-      kernels::block_scores(scratch.queries.data() + i * repeat * d, repeat, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scores + prompt_width, width);
-      for (int64_t r = 0; r < repeat; ++r) kernels::split_softmax(scores + r * width, group.prompt_tokens, prompt_width, row.position + 1);
-      kernels::block_values(scores + prompt_width, repeat, width, scratch.values.data(), row.position + 1, d, scratch.results.data() + i * repeat * d, d);
+      kernels::best().block_scores(scratch.queries.data() + i * repeat * d, repeat, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scores + prompt_width, width);
+      for (int64_t r = 0; r < repeat; ++r) kernels::best().split_softmax(scores + r * width, group.prompt_tokens, prompt_width, row.position + 1);
+      kernels::best().block_values(scores + prompt_width, repeat, width, scratch.values.data(), row.position + 1, d, scratch.results.data() + i * repeat * d, d);
     }
-    kernels::block_values(scratch.scores.data(), m, width, prompt_values.data(), group.prompt_tokens, d, scratch.results.data(), d);
+    kernels::best().block_values(scratch.scores.data(), m, width, prompt_values.data(), group.prompt_tokens, d, scratch.results.data(), d);
     for (int64_t i = 0; i < count; ++i)
       std::memcpy(out + i * out_stride + head * repeat * d, scratch.results.data() + i * repeat * d, static_cast<size_t>(repeat * d) * sizeof(float));
   }

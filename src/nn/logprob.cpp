@@ -33,7 +33,7 @@ void row_stats(const Tensor& z, double temperature, Tensor lse, Tensor entropy) 
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         kernels::LogitStats stats;
-        kernels::logit_stats(in + r * width, 1, width, static_cast<float>(1 / temperature), &stats);
+        kernels::best().logit_stats(in + r * width, 1, width, static_cast<float>(1 / temperature), &stats);
         l[r] = stats.log_sum_exp;
         h[r] = stats.entropy;
       }
@@ -52,7 +52,7 @@ void scaled_softmax_(Tensor& z, double temperature, const Tensor& lse, const Ten
     float* const values = z.mutable_data_ptr<float>();
     const float *l = lse.const_data_ptr<float>(), *s = scale.const_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-      kernels::scaled_softmax(values + begin * width, end - begin, width, static_cast<float>(1 / temperature), l + begin, s + begin);
+      kernels::best().scaled_softmax(values + begin * width, end - begin, width, static_cast<float>(1 / temperature), l + begin, s + begin);
     });
     return;
   }

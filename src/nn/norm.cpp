@@ -19,7 +19,7 @@ Tensor forward_cpu(const Tensor& x, const Tensor& weight, double eps, Tensor* rs
   const float *in = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
   float *out = y.mutable_data_ptr<float>(), *r = rstd ? rstd->mutable_data_ptr<float>() : nullptr;
   at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-    kernels::rms_norm(in + begin * width, w, out + begin * width, r ? r + begin : nullptr, end - begin, width, static_cast<float>(eps));
+    kernels::best().rms_norm(in + begin * width, w, out + begin * width, r ? r + begin : nullptr, end - begin, width, static_cast<float>(eps));
   });
   return y;
 }
@@ -45,7 +45,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * kBlock, count = std::min(kBlock, rows - first);
-        kernels::rms_norm_backward(g + first * width, in + first * width, w, r + first, out + first * width, sums + block * width, count, width);
+        kernels::best().rms_norm_backward(g + first * width, in + first * width, w, r + first, out + first * width, sums + block * width, count, width);
       }
     });
     return {dx, partial.sum(0), Tensor()};

@@ -29,7 +29,7 @@ void apply_rope_(const at::Tensor& x_TEH, int64_t heads, const RopeTable& table,
     const float *cos = table.cos_TR.const_data_ptr<float>(), *sin = table.sin_TR.const_data_ptr<float>();
     const int64_t stride = x_TEH.stride(0);
     at::parallel_for(0, tokens, rows_per_task(heads * 2 * half), [&](int64_t begin, int64_t end) {
-      kernels::rope(x + begin * stride, end - begin, stride, heads, half, cos + begin * half, sin + begin * half, static_cast<float>(direction));
+      kernels::best().rope(x + begin * stride, end - begin, stride, heads, half, cos + begin * half, sin + begin * half, static_cast<float>(direction));
     });
     return;
   }

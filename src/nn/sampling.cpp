@@ -22,7 +22,7 @@ class RowSampler {
   RowSampler(const float* logits, int64_t width, const SamplingSettings& settings, const Forbidden& forbidden)
       : logits_(logits), width_(width), settings_(settings), forbidden_(forbidden), greedy_(settings.temperature == 0),
         inverse_temperature_(greedy_ ? 1.0f : static_cast<float>(1 / settings.temperature)) {
-    kernels::logit_stats(logits, 1, width, inverse_temperature_, &stats_);
+    kernels::best().logit_stats(logits, 1, width, inverse_temperature_, &stats_);
     for (const int64_t id : forbidden.ids) masked_mass_ += std::exp(logprob(id));
   }
 
@@ -48,7 +48,7 @@ class RowSampler {
   [[nodiscard]] int64_t draw_from_all(double uniform) const {
     std::vector<float> p(logits_, logits_ + width_);
     const float one = 1;
-    kernels::scaled_softmax(p.data(), 1, width_, inverse_temperature_, &stats_.log_sum_exp, &one);
+    kernels::best().scaled_softmax(p.data(), 1, width_, inverse_temperature_, &stats_.log_sum_exp, &one);
     for (const int64_t id : forbidden_.ids) p[static_cast<size_t>(id)] = 0;
     constexpr int64_t kRun = 1024;
     std::vector<double> runs;
