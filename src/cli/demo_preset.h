@@ -103,6 +103,6 @@ inline constexpr const char* kChatTemplate =
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 inline constexpr double kInitStd = 0.05;
-inline constexpr int kImages = 3000, kImageSide = 56;
+inline constexpr int kImages = 6000, kImageSide = 56;
 
 }  // namespace ssl4rl::cli::demo

@@ -121,7 +121,7 @@ Action add_init(CLI::App& command) {
     uint64_t seed = 0;
   };
   auto options = std::make_shared<Options>();
-  command.add_option("--preset", options->preset, "demo: 1.6 million parameters and 3,000 pictures of 56×56 pixels")->required()->check(CLI::IsMember({"demo"}))->type_name("NAME");
+  command.add_option("--preset", options->preset, "demo: 1.6 million parameters and 6,000 pictures of 56×56 pixels")->required()->check(CLI::IsMember({"demo"}))->type_name("NAME");
   command.add_option("--output", options->output, "model directory to write; the pictures go to its folder images")->required()->type_name("DIR");
   command.add_option("--seed", options->seed, "of the random numbers")->capture_default_str()->type_name("S");
   return [options](App& app) { return run(app, options->output, options->seed); };

@@ -1,0 +1,94 @@
+#include "ssl4rl/rl/loss.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace ssl4rl::rl {
+namespace {
+
+using at::Tensor;
+
+struct Token {
+  double policy, old, reference, advantage, weight;
+};
+
+// One clipped above, one clipped below, one inside, one out of the range on the side that the minimum does not clip.
+const std::vector<Token> kTokens{{-0.5, -1.1, -0.9, 1.5, 0.3}, {-2.0, -1.2, -1.0, -0.7, 0.2}, {-1.00, -1.05, -1.3, 0.9, 0.4}, {-0.3, -1.0, -0.2, -1.1, 0.1}};
+
+double loss_of(const AlgorithmConfig& config, const std::vector<Token>& tokens) {
+  double sum = 0;
+  for (const Token& t : tokens) {
+    const double r = std::exp(t.policy - t.old), clipped = std::clamp(r, 1 - config.epsilon, 1 + config.upper_epsilon()), d = t.reference - t.policy;
+    sum += t.weight * (-std::min(r * t.advantage, clipped * t.advantage) + config.beta * (std::exp(d) - d - 1));
+  }
+  return sum;
+}
+
+LossInputs inputs_of(const std::vector<Token>& tokens, bool with_reference) {
+  const auto column = [&](double Token::*member) {
+    std::vector<double> values;
+    for (const Token& t : tokens) values.push_back(t.*member);
+    return at::tensor(values, at::kDouble);
+  };
+  return {column(&Token::policy).requires_grad_(), column(&Token::old), with_reference ? column(&Token::reference) : Tensor(), column(&Token::advantage), column(&Token::weight)};
+}
+
+TEST(Loss, EqualsTheClippedObjectiveWithK3) {
+  for (const double beta : {0.0, 0.3}) {
+    AlgorithmConfig config;
+    config.beta = beta;
+    config.epsilon_high = 0.3;
+    LossSums sums;
+    const Tensor loss = policy_loss(config, inputs_of(kTokens, beta > 0), sums);
+    EXPECT_NEAR(loss.item<double>(), loss_of(config, kTokens), 1e-12);
+    EXPECT_EQ(sums.clipped_low, 1);
+    EXPECT_EQ(sums.clipped_high, 1);
+    if (beta > 0) {
+      double kl = 0;
+      for (const Token& t : kTokens) kl += std::exp(t.reference - t.policy) - (t.reference - t.policy) - 1;
+      EXPECT_NEAR(sums.kl, kl, 1e-12);
+    }
+  }
+}
+
+TEST(Loss, ItsGradientIsTheNumericalOne) {
+  AlgorithmConfig config;
+  config.beta = 0.2;
+  LossSums sums;
+  const LossInputs inputs = inputs_of(kTokens, true);
+  policy_loss(config, inputs, sums).backward();
+  for (size_t i = 0; i < kTokens.size(); ++i) {
+    auto up = kTokens, down = kTokens;
+    up[i].policy += 1e-6;
+    down[i].policy -= 1e-6;
+    EXPECT_NEAR(inputs.logprob_n.grad()[static_cast<int64_t>(i)].item<double>(), (loss_of(config, up) - loss_of(config, down)) / 2e-6, 1e-8) << i;
+  }
+}
+
+TEST(Loss, OnFreshRolloutsItIsThePolicyGradient) {
+  AlgorithmConfig config;
+  LossSums sums;
+  LossInputs inputs = inputs_of(kTokens, false);
+  inputs.old_n = inputs.logprob_n.detach();
+  policy_loss(config, inputs, sums).backward();
+  EXPECT_TRUE(at::allclose(inputs.logprob_n.grad(), -inputs.advantage_n * inputs.weight_n));
+}
+
+TEST(TokenWeight, SharesOfAnUpdateFollowTheLossType) {
+  const std::vector<int64_t> lengths{3, 7, 1};
+  const auto total = [&](AlgorithmConfig::LossType type) {
+    double sum = 0;
+    for (const int64_t length : lengths) sum += static_cast<double>(length) * token_weight(type, length, 3, 11, 20);
+    return sum;
+  };
+  EXPECT_NEAR(total(AlgorithmConfig::LossType::kGrpo), 1, 1e-15) << "a mean of means";
+  EXPECT_NEAR(total(AlgorithmConfig::LossType::kDapo), 1, 1e-15) << "a mean over tokens";
+  EXPECT_NEAR(total(AlgorithmConfig::LossType::kDrGrpo), 11.0 / 60, 1e-15) << "a sum over rows × max_completion_length";
+  EXPECT_NEAR(token_weight(AlgorithmConfig::LossType::kGrpo, 7, 3, 11, 20), 1.0 / 21, 1e-15);
+}
+
+}  // namespace
+}  // namespace ssl4rl::rl
