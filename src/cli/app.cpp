@@ -8,6 +8,7 @@
 #include <new>
 
 #include "commands.h"
+#include "ssl4rl/base/config.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/interrupt.h"
 
@@ -106,6 +107,11 @@ int run(int argc, char** argv) {
     std::string where = "ssl4rl";
     for (const auto& [sub, action] : commands)
       if (sub->parsed()) where += " " + sub->get_name();
+    if (where == "ssl4rl" && argc > 1 && argv[1][0] != '-') {
+      std::vector<std::string> names;
+      for (const Command& command : kCommands) names.emplace_back(command.name);
+      return complain(fmt::format("unknown command \"{0}\"; did you mean \"{1}\"? (see ssl4rl --help)", argv[1], config::nearest(argv[1], names)), kUsage);
+    }
     return complain(fmt::format("{} (see {} --help)", e.what(), where), kUsage);
   }
   try {

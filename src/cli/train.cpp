@@ -112,8 +112,8 @@ int run(App& app, const Options& options, Kind kind) {
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;
   const auto reference = needs_reference ? load_reference(app, config, *policy, runtime) : nullptr;
 
-  app.begin_work();
   directory.open(config::to_yaml(config.describe()), config.log.tensorboard);
+  app.begin_work();
   app.log().info("{} {}: step {} of {}", checkpoint ? "continuing" : "starting", directory.folder().string(), state.step, config.train.total_steps());
   rl::Run job{.seed = static_cast<uint64_t>(config.run.seed),
               .train = config.train,

@@ -1,5 +1,7 @@
 #include "ssl4rl/train/run_directory.h"
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/error.h"
@@ -25,6 +27,14 @@ void cut_metrics(const fs::path& file, int64_t step) {
     begin = end + 1;
   }
   if (kept != text) io::write_file(file, kept);
+}
+
+// Throws Error where the folder cannot be written or made, before a model is loaded for nothing.
+void check_writable(const fs::path& folder) {
+  fs::path nearest = fs::absolute(folder).lexically_normal();
+  while (!fs::exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
+  if (!fs::is_directory(nearest)) fail("{}: expected a folder, found a file", nearest.string());
+  if (access(nearest.c_str(), W_OK | X_OK) != 0) fail("{}: the folder cannot be written: {}", nearest.string(), errno_text());
 }
 
 // What a killed process left half written. Called under the run's lock.
@@ -56,6 +66,7 @@ Resume Resume::parse(const std::string& text) {
 }
 
 RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log) : folder_(std::move(folder)) {
+  check_writable(folder_);
   switch (resume.mode) {
     case Resume::Mode::kNever:
       if (fs::exists(folder_ / "metrics.jsonl") || !find_checkpoints(folder_).empty())

@@ -25,8 +25,8 @@ struct Resume {
 
 class RunDirectory {
  public:
-  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, or a checkpoint
-  /// to resume from is not whole.
+  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, a checkpoint to
+  /// resume from is not whole, or the folder cannot be written.
   RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log);
 
   /// The checkpoint to go on from, if any.
