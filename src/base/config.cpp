@@ -40,7 +40,8 @@ std::string range_text(std::string_view kind, double min, bool min_excluded, dou
   std::string text(kind);
   if (std::isfinite(min)) text += fmt::format(" {} {}", min_excluded ? "above" : "of at least", number_text(min));
   if (std::isfinite(max))
-    text += fmt::format("{} {} {}", std::isfinite(min) ? " and" : "", max_excluded ? "below" : "at most", number_text(max));
+    text +=
+        fmt::format("{} {} {}", std::isfinite(min) ? " and" : "", max_excluded ? "below" : "at most", number_text(max));
   return text;
 }
 
@@ -124,7 +125,13 @@ class Writer {
   static void scalar(YAML::Emitter& out, int64_t value) { out << value; }
   static void scalar(YAML::Emitter& out, double value) { out << fmt::format("{}", value); }
   static void scalar(YAML::Emitter& out, const std::string& value) { out << YAML::DoubleQuoted << value; }
-  static void scalar(YAML::Emitter& out, const fs::path& value) { out << YAML::DoubleQuoted << fs::absolute(value).lexically_normal().string(); }
+  static void scalar(YAML::Emitter& out, const fs::path& value) {
+    if (value.empty()) {
+      out << YAML::Null;
+    } else {
+      out << YAML::DoubleQuoted << fs::absolute(value).lexically_normal().string();
+    }
+  }
   template <typename T>
   static void scalar(YAML::Emitter& out, const std::optional<T>& value) {
     if (value) {
@@ -150,18 +157,21 @@ class Writer {
     const auto number = [&](std::string_view kind) {
       return range_text(kind, key.min_, key.min_excluded_, key.max_, key.max_excluded_);
     };
-    const auto string = [&] { return key.texts_.empty() ? std::string("text") : fmt::format("{}", fmt::join(key.texts_, " | ")); };
+    const auto string = [&] {
+      return key.texts_.empty() ? std::string("text") : fmt::format("{}", fmt::join(key.texts_, " | "));
+    };
     return std::visit(
-        Overloaded{[&](const bool*) { return std::string("true | false"); }, [&](const int64_t*) { return number("integer"); },
-                   [&](const double*) { return number("number"); }, [&](const std::string*) { return string(); },
-                   [&](const fs::path*) { return std::string("path"); },
+        Overloaded{[&](const bool*) { return std::string("true | false"); },
+                   [&](const int64_t*) { return number("integer"); }, [&](const double*) { return number("number"); },
+                   [&](const std::string*) { return string(); }, [&](const fs::path*) { return std::string("path"); },
                    [&](const std::optional<bool>*) { return std::string("true | false"); },
                    [&](const std::optional<int64_t>*) { return number("integer"); },
                    [&](const std::optional<double>*) { return number("number"); },
                    [&](const std::optional<std::string>*) { return string(); },
                    [&](const std::optional<fs::path>*) { return std::string("path"); },
                    [&](const std::vector<std::string>*) {
-                     return key.texts_.empty() ? std::string("list of texts") : fmt::format("list of {}", fmt::join(key.texts_, " | "));
+                     return key.texts_.empty() ? std::string("list of texts")
+                                               : fmt::format("list of {}", fmt::join(key.texts_, " | "));
                    },
                    [&](const std::vector<fs::path>*) { return std::string("list of paths"); },
                    [&](const Choice& choice) {
@@ -169,7 +179,9 @@ class Writer {
                      for (const auto& [name, value] : choice.names) names.push_back(name);
                      return fmt::format("{}", fmt::join(names, " | "));
                    },
-                   [&](const SectionList& list) { return fmt::format("list of {{name: {}, …}}", fmt::join(list.names, " | ")); },
+                   [&](const SectionList& list) {
+                     return fmt::format("list of {{name: {}, …}}", fmt::join(list.names, " | "));
+                   },
                    [&](const std::shared_ptr<Section>&) { return std::string("section"); }},
         key.target_);
   }

@@ -12,7 +12,8 @@ struct Overloaded : F... {
 };
 
 /// "a number above 0 and at most 1".
-[[nodiscard]] std::string range_text(std::string_view kind, double min, bool min_excluded, double max, bool max_excluded);
+[[nodiscard]] std::string range_text(std::string_view kind, double min, bool min_excluded, double max,
+                                     bool max_excluded);
 /// "prefix.name", or the name alone.
 [[nodiscard]] std::string join_path(std::string_view prefix, std::string_view name);
 

@@ -26,11 +26,16 @@ constexpr bool is_optional<std::optional<T>> = true;
 // What the user wrote, shortened, for an error message.
 std::string shown(const YAML::Node& node) {
   switch (node.Type()) {
-    case YAML::NodeType::Null: return "nothing";
-    case YAML::NodeType::Sequence: return "a list";
-    case YAML::NodeType::Map: return "a map";
-    case YAML::NodeType::Undefined: return "nothing";
-    case YAML::NodeType::Scalar: break;
+    case YAML::NodeType::Null:
+      return "nothing";
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Map:
+      return "a map";
+    case YAML::NodeType::Undefined:
+      return "nothing";
+    case YAML::NodeType::Scalar:
+      break;
   }
   const std::string text = node.Scalar();
   return fmt::format("\"{}\"", text.size() > 60 ? text.substr(0, 57) + "…" : text);
@@ -54,7 +59,8 @@ class Reader {
       const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : shown(entry.first);
       Key* const key = lookup(section, name);
       if (!key) unknown(entry.first, section, path, name);
-      if (!seen.insert(key).second) fail("{}: {} is given twice{}", place(entry.first), join_path(path, key->name_), alias_note(*key));
+      if (!seen.insert(key).second)
+        fail("{}: {} is given twice{}", place(entry.first), join_path(path, key->name_), alias_note(*key));
       value(*key, entry.second, join_path(path, key->name_));
     }
   }
@@ -89,7 +95,8 @@ class Reader {
     return mark.is_null() || origin_.starts_with("--set") ? origin_ : fmt::format("{}:{}", origin_, mark.line + 1);
   }
 
-  [[noreturn]] void complain(const YAML::Node& node, std::string_view key, std::string_view expected, std::string_view found) const {
+  [[noreturn]] void complain(const YAML::Node& node, std::string_view key, std::string_view expected,
+                             std::string_view found) const {
     fail("{}: {}: expected {}, found {}", place(node), key, expected, found);
   }
 
@@ -101,7 +108,8 @@ class Reader {
     }
   }
 
-  [[noreturn]] void unknown(const YAML::Node& node, const Section& section, const std::string& path, const std::string& name) {
+  [[noreturn]] void unknown(const YAML::Node& node, const Section& section, const std::string& path,
+                            const std::string& name) {
     // Nearest among this section's keys; a key that stands under exactly this name elsewhere is nearer still.
     std::vector<std::string> paths;
     all_paths(root_, "", paths);
@@ -113,7 +121,8 @@ class Reader {
       names.push_back(key.name_);
       names.insert(names.end(), key.aliases_.begin(), key.aliases_.end());
     }
-    fail("{}: unknown key \"{}\"; did you mean \"{}\"?", place(node), join_path(path, name), join_path(path, nearest(name, names)));
+    fail("{}: unknown key \"{}\"; did you mean \"{}\"?", place(node), join_path(path, name),
+         join_path(path, nearest(name, names)));
   }
 
   // The scalar's text with ${VAR} expanded.
@@ -134,16 +143,17 @@ class Reader {
 
   template <typename T>
   T number(const Key& key, const YAML::Node& node, const std::string& path) const {
-    const std::string expected = range_text(std::is_integral_v<T> ? "an integer" : "a number", key.min_, key.min_excluded_,
-                                            key.max_, key.max_excluded_);
+    const std::string expected = range_text(std::is_integral_v<T> ? "an integer" : "a number", key.min_,
+                                            key.min_excluded_, key.max_, key.max_excluded_);
     const std::string scalar = text(node, path, expected);
     T parsed{};
     const char* const begin = scalar.data() + (scalar.starts_with('+') ? 1 : 0);
     const auto [end, error] = std::from_chars(begin, scalar.data() + scalar.size(), parsed);
     const double wide = static_cast<double>(parsed);
     const bool quoted = node.Tag() == "!";
-    if (quoted || error != std::errc() || end != scalar.data() + scalar.size() || !std::isfinite(wide) || wide < key.min_ ||
-        wide > key.max_ || (key.min_excluded_ && wide == key.min_) || (key.max_excluded_ && wide == key.max_))
+    if (quoted || error != std::errc() || end != scalar.data() + scalar.size() || !std::isfinite(wide) ||
+        wide < key.min_ || wide > key.max_ || (key.min_excluded_ && wide == key.min_) ||
+        (key.max_excluded_ && wide == key.max_))
       complain(node, path, expected, shown(node));
     return parsed;
   }
@@ -162,7 +172,8 @@ class Reader {
     std::string scalar = text(node, path, expected);
     if (!key.texts_.empty() && std::find(key.texts_.begin(), key.texts_.end(), scalar) == key.texts_.end())
       complain(node, path, expected, shown(node));
-    if (key.yaml_path_ && (scalar.ends_with(".yaml") || scalar.ends_with(".yml"))) return file_path(node, path).string();
+    if (key.yaml_path_ && (scalar.ends_with(".yaml") || scalar.ends_with(".yml")))
+      return file_path(node, path).string();
     return scalar;
   }
 
@@ -186,12 +197,13 @@ class Reader {
     } else if constexpr (std::is_same_v<T, std::string>) {
       target = string(key, node, path);
     } else if constexpr (std::is_same_v<T, fs::path>) {
-      target = file_path(node, path);
+      target = is_null(node) ? fs::path() : file_path(node, path);
     } else {  // a list; a single value stands for a list of one
       target.clear();
       if (is_null(node)) return;
       if (!node.IsSequence()) return assign(key, target.emplace_back(), node, path);
-      for (size_t i = 0; i < node.size(); ++i) assign(key, target.emplace_back(), node[i], fmt::format("{}[{}]", path, i));
+      for (size_t i = 0; i < node.size(); ++i)
+        assign(key, target.emplace_back(), node[i], fmt::format("{}[{}]", path, i));
     }
   }
 
@@ -231,7 +243,8 @@ class Reader {
     }
   }
 
-  void element_at_path(const SectionList& list, std::string_view rest, const YAML::Node& node, const std::string& path) {
+  void element_at_path(const SectionList& list, std::string_view rest, const YAML::Node& node,
+                       const std::string& path) {
     const size_t dot = rest.find('.');
     const std::string which(rest.substr(0, dot));
     std::optional<size_t> index;
@@ -245,8 +258,8 @@ class Reader {
       if (const auto* name = std::get_if<std::string*>(&keys.find("name")->target_); name && **name == which) index = i;
     }
     if (!index || *index >= list.size() || dot == std::string_view::npos)
-      fail("{}: {}: expected {}.NUMBER.KEY with a number below {}, or {}.NAME.KEY with a configured name", place(node), path,
-           path, list.size(), path);
+      fail("{}: {}: expected {}.NUMBER.KEY with a number below {}, or {}.NAME.KEY with a configured name", place(node),
+           path, path, list.size(), path);
     Section keys;
     list.describe(*index, keys);
     at_path(keys, rest.substr(dot + 1), node, fmt::format("{}[{}]", path, *index));
@@ -278,7 +291,8 @@ void read_text(Section& root, const std::string& yaml, const std::string& origin
 
 void read_file(Section& root, const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  if (!in || fs::is_directory(file)) fail("{}: cannot be read: {}", file.string(), fs::is_directory(file) ? "is a folder" : errno_text());
+  if (!in || fs::is_directory(file))
+    fail("{}: cannot be read: {}", file.string(), fs::is_directory(file) ? "is a folder" : errno_text());
   std::ostringstream text;
   text << in.rdbuf();
   read_text(root, text.str(), file.string(), fs::absolute(file).parent_path());

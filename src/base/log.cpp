@@ -52,11 +52,16 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
 
 spdlog::level::level_enum to_spdlog(Log::Level level) {
   switch (level) {
-    case Log::Level::kDebug: return spdlog::level::debug;
-    case Log::Level::kInfo: return spdlog::level::info;
-    case Log::Level::kWarn: return spdlog::level::warn;
-    case Log::Level::kError: return spdlog::level::err;
-    case Log::Level::kOff: return spdlog::level::off;
+    case Log::Level::kDebug:
+      return spdlog::level::debug;
+    case Log::Level::kInfo:
+      return spdlog::level::info;
+    case Log::Level::kWarn:
+      return spdlog::level::warn;
+    case Log::Level::kError:
+      return spdlog::level::err;
+    case Log::Level::kOff:
+      return spdlog::level::off;
   }
   return spdlog::level::info;
 }

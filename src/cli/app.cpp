@@ -35,9 +35,15 @@ constexpr Command kCommands[] = {
 
 void add_common_options(CLI::App& command, CommonOptions& options) {
   command.add_option("--device", options.device, "auto, cpu, cuda or cuda:N [auto]")->type_name("NAME");
-  command.add_option("--dtype", options.dtype, "auto, float32 or bfloat16: type of the weights in memory [auto]")->check(CLI::IsMember({"auto", "float32", "bfloat16"}))->type_name("NAME");
-  command.add_option("--threads", options.threads, "threads of the tensor operations [all cores]")->check(CLI::PositiveNumber)->type_name("N");
-  command.add_option("--log-level", options.log_level, "debug, info, warn, error or off [info]")->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))->type_name("NAME");
+  command.add_option("--dtype", options.dtype, "auto, float32 or bfloat16: type of the weights in memory [auto]")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+      ->type_name("NAME");
+  command.add_option("--threads", options.threads, "threads of the tensor operations [all cores]")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  command.add_option("--log-level", options.log_level, "debug, info, warn, error or off [info]")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
+      ->type_name("NAME");
   command.add_flag("--quiet", options.quiet, "show warnings and errors only");
 }
 
@@ -79,11 +85,14 @@ int guarded(App& app, const Action& action) {
 
 }  // namespace
 
-App::App(CommonOptions options) : options_(std::move(options)), log_(options_.quiet ? Log::Level::kWarn : Log::Level::kInfo) {
+App::App(CommonOptions options)
+    : options_(std::move(options)), log_(options_.quiet ? Log::Level::kWarn : Log::Level::kInfo) {
   if (!options_.log_level.empty()) log_.set_level(Log::level_from_name(options_.log_level));
 }
 
-int run(int argc, char** argv) {
+namespace {
+
+int run_command(int argc, char** argv) {
   // Large tensors come and go with every layer: keep their memory instead of handing it back to the system each time.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
@@ -110,18 +119,26 @@ int run(int argc, char** argv) {
     if (where == "ssl4rl" && argc > 1 && argv[1][0] != '-') {
       std::vector<std::string> names;
       for (const Command& command : kCommands) names.emplace_back(command.name);
-      return complain(fmt::format("unknown command \"{0}\"; did you mean \"{1}\"? (see ssl4rl --help)", argv[1], config::nearest(argv[1], names)), kUsage);
+      return complain(fmt::format("unknown command \"{0}\"; did you mean \"{1}\"? (see ssl4rl --help)", argv[1],
+                                  config::nearest(argv[1], names)),
+                      kUsage);
     }
     return complain(fmt::format("{} (see {} --help)", e.what(), where), kUsage);
   }
+  App app(std::move(options));
+  for (const auto& [sub, action] : commands)
+    if (sub->parsed()) return guarded(app, action);
+  return kUsage;
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
   try {
-    App app(std::move(options));
-    for (const auto& [sub, action] : commands)
-      if (sub->parsed()) return guarded(app, action);
+    return run_command(argc, argv);
   } catch (const std::exception& e) {
     return complain(e.what(), kUsage);
   }
-  return kUsage;
 }
 
 }  // namespace ssl4rl::cli

@@ -28,7 +28,8 @@ text::ContentPart parse_part(const Json& part, const fs::path& folder) {
   if (type != "image") fail("content: expected the type text or image, found \"{}\"", type);
   const std::string image = text_of(part, "image", "content of type image");
   if (image.starts_with("data:")) {
-    if (!image.starts_with("data:image/") || image.find(";base64,") == std::string::npos) fail("image: expected data:image/TYPE;base64,… or a path");
+    if (!image.starts_with("data:image/") || image.find(";base64,") == std::string::npos)
+      fail("image: expected data:image/TYPE;base64,… or a path");
     return {text::ContentPart::Kind::kImage, image};
   }
   const fs::path path = fs::absolute(folder / image).lexically_normal();
@@ -64,7 +65,8 @@ std::string place(const std::string& name, int64_t number) { return fmt::format(
 InputLine parse_line(Json&& object, int64_t number, const fs::path& folder) {
   InputLine line{.number = number};
   line.id = object.contains("id") ? object["id"] : Json(std::to_string(number));
-  if (!object.contains("messages") || !object["messages"].is_array() || object["messages"].empty()) fail("expected \"messages\": a list of messages");
+  if (!object.contains("messages") || !object["messages"].is_array() || object["messages"].empty())
+    fail("expected \"messages\": a list of messages");
   for (const Json& message : object["messages"]) line.messages.push_back(parse_message(message, folder));
   if (object.contains("completion") && !object["completion"].is_null()) {
     if (!object["completion"].is_string()) fail("completion: expected a text");
@@ -72,12 +74,14 @@ InputLine parse_line(Json&& object, int64_t number, const fs::path& folder) {
   }
   if (object.contains("completion_ids") && !object["completion_ids"].is_null()) {
     const Json& ids = object["completion_ids"];
-    if (!ids.is_array() || !std::all_of(ids.begin(), ids.end(), [](const Json& id) { return id.is_number_integer(); })) fail("completion_ids: expected a list of token ids");
+    if (!ids.is_array() || !std::all_of(ids.begin(), ids.end(), [](const Json& id) { return id.is_number_integer(); }))
+      fail("completion_ids: expected a list of token ids");
     line.completion_ids = ids.get<std::vector<int64_t>>();
   }
   line.min_pixels = pixels(object, "min_pixels");
   line.max_pixels = pixels(object, "max_pixels");
-  for (const char* key : {"id", "messages", "completion", "completion_ids", "min_pixels", "max_pixels"}) object.erase(key);
+  for (const char* key : {"id", "messages", "completion", "completion_ids", "min_pixels", "max_pixels"})
+    object.erase(key);
   line.extra = std::move(object);
   return line;
 }
@@ -134,7 +138,9 @@ models::Prompt encode(const models::Processor& processor, const InputLine& line)
       for (const text::ContentPart& part : message.content) {
         if (part.kind != text::ContentPart::Kind::kImage) continue;
         if (part.value.starts_with("data:")) {
-          images.push_back(image::decode(io::base64_decode(std::string_view(part.value).substr(part.value.find(',') + 1)), image::Orientation::kApply));
+          images.push_back(
+              image::decode(io::base64_decode(std::string_view(part.value).substr(part.value.find(',') + 1)),
+                            image::Orientation::kApply));
         } else {
           images.push_back(image::load(part.value));
         }

@@ -24,7 +24,8 @@ struct InputLine {
 };
 
 /// Parses one object. Throws Error without the place (the reader of the file adds it).
-[[nodiscard]] InputLine parse_line(nlohmann::ordered_json&& object, int64_t number, const std::filesystem::path& folder);
+[[nodiscard]] InputLine parse_line(nlohmann::ordered_json&& object, int64_t number,
+                                   const std::filesystem::path& folder);
 
 /// All lines of a file, or of standard input for "-".
 [[nodiscard]] std::vector<InputLine> read_lines(const std::filesystem::path& file);

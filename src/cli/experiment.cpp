@@ -4,13 +4,17 @@
 
 namespace ssl4rl::cli {
 
-std::shared_ptr<const tasks::Mixture> make_mixture(const RunConfig& config, std::shared_ptr<const tasks::ImagePool> pool) {
-  return std::make_shared<const tasks::Mixture>(config.tasks, tasks::Wording(config.prompt, config.tasks), std::move(pool), static_cast<uint64_t>(config.run.seed),
+std::shared_ptr<const tasks::Mixture> make_mixture(const RunConfig& config,
+                                                   std::shared_ptr<const tasks::ImagePool> pool) {
+  return std::make_shared<const tasks::Mixture>(config.tasks, tasks::Wording(config.prompt, config.tasks),
+                                                std::move(pool), static_cast<uint64_t>(config.run.seed),
                                                 config.data.balance_answers);
 }
 
-eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig& task, std::shared_ptr<const tasks::ImagePool> held_out, int64_t samples) {
-  if (held_out->size() == 0) fail("no image is held out for the evaluation of {}: raise data.holdout_fraction, or give --data", task.name);
+eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig& task,
+                                std::shared_ptr<const tasks::ImagePool> held_out, int64_t samples) {
+  if (held_out->size() == 0)
+    fail("no image is held out for the evaluation of {}: raise data.holdout_fraction, or give --data", task.name);
   RunConfig alone = config;
   alone.tasks = {task};
   return {.task = task.name,

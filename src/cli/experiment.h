@@ -19,10 +19,12 @@ struct ConfigOptions {
 };
 
 /// Puzzles of all configured tasks over a pool of images.
-[[nodiscard]] std::shared_ptr<const tasks::Mixture> make_mixture(const RunConfig& config, std::shared_ptr<const tasks::ImagePool> pool);
+[[nodiscard]] std::shared_ptr<const tasks::Mixture> make_mixture(const RunConfig& config,
+                                                                 std::shared_ptr<const tasks::ImagePool> pool);
 
 /// The benchmark of one configured task over held-out images. Throws Error if there are none.
-[[nodiscard]] eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig& task, std::shared_ptr<const tasks::ImagePool> held_out, int64_t samples);
+[[nodiscard]] eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig& task,
+                                              std::shared_ptr<const tasks::ImagePool> held_out, int64_t samples);
 
 /// Names on the log how many images were skipped and why, the first few of them.
 void report_skipped(const tasks::ImagePool& pool, const Log& log);

@@ -28,9 +28,11 @@ struct Prepared {
 };
 
 // Samples for some lines, written in their order.
-int64_t generate_batch(const models::Model& model, const Options& options, const std::vector<Prepared>& batch, OutputLines& out, const rollout::Engine::Poll& poll) {
+int64_t generate_batch(const models::Model& model, const Options& options, const std::vector<Prepared>& batch,
+                       OutputLines& out, const rollout::Engine::Poll& poll) {
   std::vector<rollout::Request> requests;
-  for (const Prepared& prepared : batch) requests.push_back({&prepared.prompt, options.num_generations, static_cast<uint64_t>(prepared.line->number), 0});
+  for (const Prepared& prepared : batch)
+    requests.push_back({&prepared.prompt, options.num_generations, static_cast<uint64_t>(prepared.line->number), 0});
   const rollout::Generation drawn = rollout::Engine(model).generate(requests, options.plan, poll);
   for (size_t i = 0; i < batch.size(); ++i)
     for (size_t s = 0; s < drawn.completions[i].size(); ++s) {
@@ -51,9 +53,17 @@ int64_t generate_batch(const models::Model& model, const Options& options, const
 
 std::string fingerprint(const Options& options, const Runtime& runtime) {
   const auto& [temperature, top_p, top_k] = options.plan.sampling;
-  return Json{{"command", "generate"}, {"model", model_fingerprint(options.model)}, {"input", io::sha256_hex_of_file(options.input)},
-              {"temperature", temperature}, {"top_p", top_p}, {"top_k", top_k}, {"max_new_tokens", options.plan.max_new_tokens}, {"stop", options.plan.stop},
-              {"num_generations", options.num_generations}, {"seed", options.plan.seed}, {"dtype", c10::toString(runtime.dtype)}}
+  return Json{{"command", "generate"},
+              {"model", model_fingerprint(options.model)},
+              {"input", io::sha256_hex_of_file(options.input)},
+              {"temperature", temperature},
+              {"top_p", top_p},
+              {"top_k", top_k},
+              {"max_new_tokens", options.plan.max_new_tokens},
+              {"stop", options.plan.stop},
+              {"num_generations", options.num_generations},
+              {"seed", options.plan.seed},
+              {"dtype", c10::toString(runtime.dtype)}}
       .dump();
 }
 
@@ -75,22 +85,26 @@ int run(App& app, const Options& options) {
   if (options.input == "-") return run_on_stream(app, options, *load_model(app, options.model, runtime));
   const std::vector<InputLine> lines = read_lines(options.input);
   const auto model = load_model(app, options.model, runtime);
-  OutputLines out(options.output, fingerprint(options, runtime), static_cast<size_t>(options.num_generations), app.log());
+  OutputLines out(options.output, fingerprint(options, runtime), static_cast<size_t>(options.num_generations),
+                  app.log());
   out.open();
   app.begin_work();
 
   const size_t first = out.done();
   const auto batch_lines = static_cast<size_t>(std::max<int64_t>(1, 256 / options.num_generations));
-  Pipeline<Prepared> prepared(static_cast<int64_t>(first), data_threads({}), static_cast<int64_t>(batch_lines), [&](int64_t i) {
-    if (i >= static_cast<int64_t>(lines.size())) return Prepared{};
-    const InputLine& line = lines[static_cast<size_t>(i)];
-    return Prepared{&line, encode(model->processor(), line)};
-  });
+  Pipeline<Prepared> prepared(static_cast<int64_t>(first), data_threads({}), static_cast<int64_t>(batch_lines),
+                              [&](int64_t i) {
+                                if (i >= static_cast<int64_t>(lines.size())) return Prepared{};
+                                const InputLine& line = lines[static_cast<size_t>(i)];
+                                return Prepared{&line, encode(model->processor(), line)};
+                              });
   Progress progress(app.log(), "generating", static_cast<int64_t>(lines.size()), static_cast<int64_t>(first));
   for (size_t begin = first; begin < lines.size(); begin += batch_lines) {
     std::vector<Prepared> batch;
     for (size_t i = begin; i < std::min(begin + batch_lines, lines.size()); ++i) batch.push_back(prepared.next());
-    generate_batch(*model, options, batch, out, [&](int64_t finished) { progress.update(static_cast<int64_t>(begin) + finished / options.num_generations); });
+    generate_batch(*model, options, batch, out, [&](int64_t finished) {
+      progress.update(static_cast<int64_t>(begin) + finished / options.num_generations);
+    });
   }
   out.finish();
   return kDone;
@@ -101,14 +115,37 @@ int run(App& app, const Options& options) {
 Action add_generate(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("--model", options->model, "Hugging Face model directory")->required()->type_name("DIR");
-  command.add_option("--input", options->input, "JSONL of conversations; - is standard input")->required()->type_name("FILE");
-  command.add_option("--output", options->output, "JSONL of completions; - is standard output")->required()->type_name("FILE");
-  command.add_option("--max-new-tokens", options->plan.max_new_tokens, "longest completion")->check(CLI::PositiveNumber)->capture_default_str()->type_name("N");
-  command.add_option("--temperature", options->plan.sampling.temperature, "0 is greedy")->check(CLI::NonNegativeNumber)->capture_default_str()->type_name("T");
-  command.add_option("--top-p", options->plan.sampling.top_p, "sample among the likeliest tokens that reach this probability")->check(CLI::Range(1e-9, 1.0))->capture_default_str()->type_name("P");
-  command.add_option("--top-k", options->plan.sampling.top_k, "sample among this many likeliest tokens; 0: all")->check(CLI::NonNegativeNumber)->capture_default_str()->type_name("K");
-  command.add_option("--num-generations", options->num_generations, "samples per prompt")->check(CLI::PositiveNumber)->capture_default_str()->type_name("G");
-  command.add_option("--stop", options->plan.stop, "text that ends a sample; may be given several times")->type_name("TEXT")->allow_extra_args(false);
+  command.add_option("--input", options->input, "JSONL of conversations; - is standard input")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--output", options->output, "JSONL of completions; - is standard output")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--max-new-tokens", options->plan.max_new_tokens, "longest completion")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  command.add_option("--temperature", options->plan.sampling.temperature, "0 is greedy")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->type_name("T");
+  command
+      .add_option("--top-p", options->plan.sampling.top_p,
+                  "sample among the likeliest tokens that reach this probability")
+      ->check(CLI::Range(1e-9, 1.0))
+      ->capture_default_str()
+      ->type_name("P");
+  command.add_option("--top-k", options->plan.sampling.top_k, "sample among this many likeliest tokens; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->type_name("K");
+  command.add_option("--num-generations", options->num_generations, "samples per prompt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("G");
+  command.add_option("--stop", options->plan.stop, "text that ends a sample; may be given several times")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   command.add_option("--seed", options->plan.seed, "of the random numbers")->capture_default_str()->type_name("S");
   return [options](App& app) { return run(app, *options); };
 }

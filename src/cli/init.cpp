@@ -1,12 +1,13 @@
 // ssl4rl init: writes a small random model directory and drawn images, to try things with.
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
 #include "demo_preset.h"
+#include "runtime.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/pipeline.h"
 #include "ssl4rl/base/progress.h"
@@ -16,7 +17,6 @@
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/models/model.h"
 #include "ssl4rl/text/tokenizer.h"
-#include "runtime.h"
 
 namespace ssl4rl::cli {
 namespace {
@@ -26,7 +26,10 @@ using Json = nlohmann::ordered_json;
 // tokenizer.json: the 256 bytes' letters in the order of their code points, the merges, the added tokens.
 Json demo_tokenizer() {
   std::vector<std::string> alphabet;
-  const auto utf8 = [](char32_t c) { return c < 0x80 ? std::string(1, static_cast<char>(c)) : std::string{static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))}; };
+  const auto utf8 = [](char32_t c) {
+    return c < 0x80 ? std::string(1, static_cast<char>(c))
+                    : std::string{static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
+  };
   for (char32_t c = '!'; c <= 0x143; ++c)
     if (c <= '~' || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF) || c >= 0x100) alphabet.push_back(utf8(c));
   SSL4RL_CHECK(alphabet.size() == 256, "{} letters", alphabet.size());
@@ -40,7 +43,13 @@ Json demo_tokenizer() {
     merges.push_back(merge);
   }
   for (const char* token : demo::kAdded)
-    added.push_back({{"id", id++}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back({{"id", id++},
+                     {"content", token},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
   return {{"version", "1.0"},
           {"truncation", nullptr},
@@ -49,12 +58,24 @@ Json demo_tokenizer() {
           {"normalizer", {{"type", "NFC"}}},
           {"pre_tokenizer",
            {{"type", "Sequence"},
-            {"pretokenizers", Json::array({{{"type", "Split"}, {"pattern", {{"Regex", text::kQwen2Pattern}}}, {"behavior", "Isolated"}, {"invert", false}}, bytes})}}},
+            {"pretokenizers", Json::array({{{"type", "Split"},
+                                            {"pattern", {{"Regex", text::kQwen2Pattern}}},
+                                            {"behavior", "Isolated"},
+                                            {"invert", false}},
+                                           bytes})}}},
           {"post_processor", bytes},
           {"decoder", bytes},
           {"model",
-           {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", ""}, {"end_of_word_suffix", ""}, {"fuse_unk", false},
-            {"byte_fallback", false}, {"ignore_merges", false}, {"vocab", vocabulary}, {"merges", merges}}}};
+           {{"type", "BPE"},
+            {"dropout", nullptr},
+            {"unk_token", nullptr},
+            {"continuing_subword_prefix", ""},
+            {"end_of_word_suffix", ""},
+            {"fuse_unk", false},
+            {"byte_fallback", false},
+            {"ignore_merges", false},
+            {"vocab", vocabulary},
+            {"merges", merges}}}};
 }
 
 void write_small_files(const fs::path& folder) {
@@ -62,8 +83,14 @@ void write_small_files(const fs::path& folder) {
   io::write_file(folder / "generation_config.json", demo::kGenerationConfig);
   io::write_file(folder / "preprocessor_config.json", demo::kPreprocessorConfig);
   io::write_file(folder / "tokenizer.json", demo_tokenizer().dump(1) + "\n");
-  const Json tokenizer{{"tokenizer_class", "Qwen2Tokenizer"}, {"chat_template", demo::kChatTemplate}, {"eos_token", "<|im_end|>"}, {"pad_token", "<|endoftext|>"},
-                       {"unk_token", nullptr}, {"bos_token", nullptr}, {"add_bos_token", false}, {"model_max_length", 32768}};
+  const Json tokenizer{{"tokenizer_class", "Qwen2Tokenizer"},
+                       {"chat_template", demo::kChatTemplate},
+                       {"eos_token", "<|im_end|>"},
+                       {"pad_token", "<|endoftext|>"},
+                       {"unk_token", nullptr},
+                       {"bos_token", nullptr},
+                       {"add_bos_token", false},
+                       {"model_max_length", 32768}};
   io::write_file(folder / "tokenizer_config.json", tokenizer.dump(2) + "\n");
 }
 
@@ -108,7 +135,8 @@ int run(App& app, const fs::path& output, uint64_t seed) {
   write_small_files(output);
   write_weights(output, seed);
   draw_images(output / "images", seed, app.log());
-  app.log().info("wrote a random model to {} and {} drawn images to {}", output.string(), demo::kImages, (output / "images").string());
+  app.log().info("wrote a random model to {} and {} drawn images to {}", output.string(), demo::kImages,
+                 (output / "images").string());
   return kDone;
 }
 
@@ -121,8 +149,13 @@ Action add_init(CLI::App& command) {
     uint64_t seed = 0;
   };
   auto options = std::make_shared<Options>();
-  command.add_option("--preset", options->preset, "demo: 1.6 million parameters and 6,000 pictures of 56×56 pixels")->required()->check(CLI::IsMember({"demo"}))->type_name("NAME");
-  command.add_option("--output", options->output, "model directory to write; the pictures go to its folder images")->required()->type_name("DIR");
+  command.add_option("--preset", options->preset, "demo: 1.6 million parameters and 6,000 pictures of 56×56 pixels")
+      ->required()
+      ->check(CLI::IsMember({"demo"}))
+      ->type_name("NAME");
+  command.add_option("--output", options->output, "model directory to write; the pictures go to its folder images")
+      ->required()
+      ->type_name("DIR");
   command.add_option("--seed", options->seed, "of the random numbers")->capture_default_str()->type_name("S");
   return [options](App& app) { return run(app, options->output, options->seed); };
 }

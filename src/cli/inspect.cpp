@@ -19,7 +19,11 @@ namespace ssl4rl::cli {
 namespace {
 namespace fs = std::filesystem;
 
-std::string byte_text(double bytes) { return bytes < 1 << 20 ? fmt::format("{:.1f} KiB", bytes / 1024) : bytes < 1 << 30 ? fmt::format("{:.1f} MiB", bytes / (1 << 20)) : fmt::format("{:.2f} GiB", bytes / (1 << 30)); }
+std::string byte_text(double bytes) {
+  return bytes < 1 << 20   ? fmt::format("{:.1f} KiB", bytes / 1024)
+         : bytes < 1 << 30 ? fmt::format("{:.1f} MiB", bytes / (1 << 20))
+                           : fmt::format("{:.2f} GiB", bytes / (1 << 30));
+}
 
 void print_tensors(const io::SafetensorsModel& model) {
   for (const std::string& name : model.names()) {
@@ -52,21 +56,31 @@ void print_parts(const io::SafetensorsModel& model) {
     total += values_of(info);
     bytes += info.end - info.begin;
   }
-  std::cout << fmt::format("parameters  {} in {} tensors, {}\n", total, model.names().size(), byte_text(static_cast<double>(bytes)));
-  for (const auto& [part, count] : parts) std::cout << fmt::format("  {:<12} {:>15}  {:5.1f} %\n", part, count, 100.0 * static_cast<double>(count) / static_cast<double>(total));
+  std::cout << fmt::format("parameters  {} in {} tensors, {}\n", total, model.names().size(),
+                           byte_text(static_cast<double>(bytes)));
+  for (const auto& [part, count] : parts)
+    std::cout << fmt::format("  {:<12} {:>15}  {:5.1f} %\n", part, count,
+                             100.0 * static_cast<double>(count) / static_cast<double>(total));
   for (const auto& [type, count] : types) std::cout << fmt::format("  {:<12} {:>15} values\n", type, count);
 }
 
 void print_config(const models::Processor& processor) {
   const models::ModelConfig& c = processor.config();
   std::cout << fmt::format("model       {}\n", c.model_type);
-  std::cout << fmt::format("decoder     {} layers, width {}, {} heads over {} key heads of {}, feed-forward {}, RoPE theta {} sections [{}], {} rows{}\n", c.text.layers, c.text.hidden_size,
-                           c.text.heads, c.text.key_heads, c.text.head_dim, c.text.intermediate_size, c.text.rope_theta, fmt::join(c.text.mrope_section, ", "), c.text.vocab_size,
-                           c.text.tie_embeddings ? ", tied output layer" : "");
-  std::cout << fmt::format("vision      {} blocks, width {}, {} heads, feed-forward {}, windows of {} px, whole image in blocks [{}]\n", c.vision.depth, c.vision.hidden_size, c.vision.heads,
-                           c.vision.intermediate_size, c.vision.window_size, fmt::join(c.vision.full_blocks, ", "));
-  std::cout << fmt::format("images      {} to {} pixels, one token for {}×{}\n", c.image.min_pixels, c.image.max_pixels, c.vision.token_pixels(), c.vision.token_pixels());
-  std::cout << fmt::format("tokenizer   {} ids; a sample ends at [{}]; {} ids are never sampled\n", processor.tokenizer().size(), fmt::join(processor.end_of_sequence(), ", "),
+  std::cout << fmt::format(
+      "decoder     {} layers, width {}, {} heads over {} key heads of {}, feed-forward {}, RoPE theta {} sections "
+      "[{}], {} rows{}\n",
+      c.text.layers, c.text.hidden_size, c.text.heads, c.text.key_heads, c.text.head_dim, c.text.intermediate_size,
+      c.text.rope_theta, fmt::join(c.text.mrope_section, ", "), c.text.vocab_size,
+      c.text.tie_embeddings ? ", tied output layer" : "");
+  std::cout << fmt::format(
+      "vision      {} blocks, width {}, {} heads, feed-forward {}, windows of {} px, whole image in blocks [{}]\n",
+      c.vision.depth, c.vision.hidden_size, c.vision.heads, c.vision.intermediate_size, c.vision.window_size,
+      fmt::join(c.vision.full_blocks, ", "));
+  std::cout << fmt::format("images      {} to {} pixels, one token for {}×{}\n", c.image.min_pixels, c.image.max_pixels,
+                           c.vision.token_pixels(), c.vision.token_pixels());
+  std::cout << fmt::format("tokenizer   {} ids; a sample ends at [{}]; {} ids are never sampled\n",
+                           processor.tokenizer().size(), fmt::join(processor.end_of_sequence(), ", "),
                            processor.forbidden().ids.size());
 }
 
@@ -75,7 +89,8 @@ int run(App& app, const fs::path& path, bool tensors) {
   if (!fs::is_directory(path)) {
     const io::SafetensorsModel file(path);
     print_parts(file);
-    for (const auto& [key, value] : file.files().front().metadata()) std::cout << fmt::format("metadata    {} = {}\n", key, value);
+    for (const auto& [key, value] : file.files().front().metadata())
+      std::cout << fmt::format("metadata    {} = {}\n", key, value);
     print_tensors(file);
     return kDone;
   }

@@ -12,10 +12,14 @@ namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 
 OutputLines::OutputLines(fs::path file, std::string fingerprint, size_t per_input, const Log& log)
-    : file_(std::move(file)), partial_(file_.string() + ".partial"), info_(file_.string() + ".partial.info"), fingerprint_(std::move(fingerprint)) {
+    : file_(std::move(file)),
+      partial_(file_.string() + ".partial"),
+      info_(file_.string() + ".partial.info"),
+      fingerprint_(std::move(fingerprint)) {
   if (file_ == "-") return;
   if (fs::is_directory(file_)) fail("--output {}: expected a file, found a folder", file_.string());
-  if (const fs::path folder = fs::absolute(file_).parent_path(); !fs::is_directory(folder)) fail("--output {}: the folder {} does not exist", file_.string(), folder.string());
+  if (const fs::path folder = fs::absolute(file_).parent_path(); !fs::is_directory(folder))
+    fail("--output {}: the folder {} does not exist", file_.string(), folder.string());
   if (!fs::exists(partial_) || !fs::exists(info_)) return;
   if (io::read_file(info_) != fingerprint_) {
     log.warn("{}: belongs to another model, input or other settings; starting anew", partial_.string());

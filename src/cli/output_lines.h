@@ -13,8 +13,8 @@ namespace ssl4rl::cli {
 
 class OutputLines {
  public:
-  /// FILE, or "-" for standard output. `fingerprint` names model, settings and input; `per_input` lines belong to one input
-  /// line. Changes nothing yet.
+  /// FILE, or "-" for standard output. `fingerprint` names model, settings and input; `per_input` lines belong to one
+  /// input line. Changes nothing yet.
   OutputLines(std::filesystem::path file, std::string fingerprint, size_t per_input, const Log& log);
 
   /// Input lines whose output an earlier call has written.

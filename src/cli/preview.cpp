@@ -37,33 +37,47 @@ report::Card make_card(const tasks::Puzzle& puzzle) {
   for (size_t k = 0; k < puzzle.images.size(); ++k) {
     const image::Image& image = puzzle.images[k];
     const int side = puzzle.images.size() <= 2 ? 150 : 92;
-    card.pictures.push_back(report::picture(image, side, fmt::format("image {}: {}×{}", k + 1, image.width, image.height), tasks::image_name(puzzle, k)));
+    card.pictures.push_back(report::picture(
+        image, side, fmt::format("image {}: {}×{}", k + 1, image.width, image.height), tasks::image_name(puzzle, k)));
   }
-  card.facts = {{"answer", puzzle.answer}, {"preset", tasks::preset_name(puzzle.preset)}, {"truth", puzzle.meta->dump()}};
+  card.facts = {
+      {"answer", puzzle.answer}, {"preset", tasks::preset_name(puzzle.preset)}, {"truth", puzzle.meta->dump()}};
   return card;
 }
 
 std::string percent(double value) { return fmt::format("{:.3f}", value); }
 
 std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
-  std::string html = "<h2>Audit</h2>\n<p class=\"lead\">Reward of predictors that see one property of the images alone. Fitted on half of the puzzles, tested on the other; "
-                     "a figure above chance by more than four standard errors is marked.</p>\n";
+  std::string html =
+      "<h2>Audit</h2>\n<p class=\"lead\">Reward of predictors that see one property of the images alone. Fitted on "
+      "half of the puzzles, tested on the other; "
+      "a figure above chance by more than four standard errors is marked.</p>\n";
   std::vector<std::vector<std::string>> rows;
   for (const auto& audit : audits) {
     std::vector<std::string> blind;
-    for (const auto& [name, value] : audit.blind) blind.push_back(fmt::format("{} {}{}", name, percent(value), audit.at_chance(name) ? "" : " ▲"));
-    rows.push_back({audit.task, std::to_string(audit.count), percent(audit.chance), percent(audit.constant), fmt::format("{}", fmt::join(blind, "<br>")),
-                    audit.histogram.size() <= 24 ? report::bars(audit.histogram) : fmt::format("{} different answers", audit.histogram.size()),
+    for (const auto& [name, value] : audit.blind)
+      blind.push_back(fmt::format("{} {}{}", name, percent(value), audit.at_chance(name) ? "" : " ▲"));
+    rows.push_back({audit.task, std::to_string(audit.count), percent(audit.chance), percent(audit.constant),
+                    fmt::format("{}", fmt::join(blind, "<br>")),
+                    audit.histogram.size() <= 24 ? report::bars(audit.histogram)
+                                                 : fmt::format("{} different answers", audit.histogram.size()),
                     std::to_string(audit.duplicates), std::to_string(audit.skipped.size())});
   }
-  return html + report::table(std::vector<std::string>{"task", "puzzles", "chance", "best constant", "blind predictors", "answers", "duplicates", "skipped images"}, rows);
+  return html + report::table(std::vector<std::string>{"task", "puzzles", "chance", "best constant", "blind predictors",
+                                                       "answers", "duplicates", "skipped images"},
+                              rows);
 }
 
 void print_audit(const std::vector<tasks::TaskAudit>& audits) {
   for (const auto& audit : audits) {
-    std::cout << fmt::format("{}: {} puzzles, {} different answers, chance {:.3f}, best constant answer {:.3f}, {} duplicates, {} images skipped\n", audit.task, audit.count,
-                             audit.histogram.size(), audit.chance, audit.constant, audit.duplicates, audit.skipped.size());
-    for (const auto& [name, value] : audit.blind) std::cout << fmt::format("  blind by {:<12} {:.3f}{}\n", name, value, audit.at_chance(name) ? "" : "  above chance");
+    std::cout << fmt::format(
+        "{}: {} puzzles, {} different answers, chance {:.3f}, best constant answer {:.3f}, {} duplicates, {} images "
+        "skipped\n",
+        audit.task, audit.count, audit.histogram.size(), audit.chance, audit.constant, audit.duplicates,
+        audit.skipped.size());
+    for (const auto& [name, value] : audit.blind)
+      std::cout << fmt::format("  blind by {:<12} {:.3f}{}\n", name, value,
+                               audit.at_chance(name) ? "" : "  above chance");
   }
 }
 
@@ -73,7 +87,8 @@ void remove_stale_images(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     const size_t digits = name.find_first_not_of("0123456789");
-    if (digits >= 6 && digits != std::string::npos && name[digits] == '_' && name.ends_with(".png")) stale.push_back(entry.path());
+    if (digits >= 6 && digits != std::string::npos && name[digits] == '_' && name.ends_with(".png"))
+      stale.push_back(entry.path());
   }
   for (const fs::path& path : stale) fs::remove(path);
 }
@@ -118,9 +133,11 @@ int run(App& app, const Options& options) {
   };
   const auto audits = audit.finish(*mixture, reward);
   io::write_file(options.output / "audit.json", tasks::to_json(audits).dump(2) + "\n");
-  const std::string lead = fmt::format("{} puzzles of {} training images, seed {}{}", options.count, images.training->size(), config.run.seed,
-                                       options.count > kMostCards ? fmt::format("; the first {} are shown", kMostCards) : "");
-  io::write_file(options.output / "index.html", report::page("Puzzles", lead, audit_html(audits) + "<h2>Puzzles</h2>\n" + report::cards(cards)));
+  const std::string lead = fmt::format(
+      "{} puzzles of {} training images, seed {}{}", options.count, images.training->size(), config.run.seed,
+      options.count > kMostCards ? fmt::format("; the first {} are shown", kMostCards) : "");
+  io::write_file(options.output / "index.html",
+                 report::page("Puzzles", lead, audit_html(audits) + "<h2>Puzzles</h2>\n" + report::cards(cards)));
   print_audit(audits);
   report_skipped(*images.training, app.log());
   app.log().info("wrote {}", (options.output / "index.html").string());
@@ -131,10 +148,19 @@ int run(App& app, const Options& options) {
 
 Action add_preview(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("--config", options->config.file, "run configuration (YAML); no model is needed")->required()->type_name("FILE");
-  command.add_option("--set", options->config.overrides, "overrides a configuration key; may be given several times")->type_name("KEY=VALUE")->allow_extra_args(false);
-  command.add_option("--count", options->count, "puzzles to draw")->check(CLI::PositiveNumber)->capture_default_str()->type_name("N");
-  command.add_option("--output", options->output, "folder for puzzles.jsonl, images, index.html and audit.json")->required()->type_name("DIR");
+  command.add_option("--config", options->config.file, "run configuration (YAML); no model is needed")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--set", options->config.overrides, "overrides a configuration key; may be given several times")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--count", options->count, "puzzles to draw")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("N");
+  command.add_option("--output", options->output, "folder for puzzles.jsonl, images, index.html and audit.json")
+      ->required()
+      ->type_name("DIR");
   return [options](App& app) { return run(app, *options); };
 }
 

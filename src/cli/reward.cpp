@@ -42,7 +42,9 @@ rewards::Expected expected_of(const Json& puzzle, const RunConfig& config) {
   } else if (configured) {
     expected.preset = configured->preset;
   }
-  expected.function = configured && configured->reward ? *configured->reward : tasks::make_task(expected.task)->default_reward(expected.preset);
+  expected.function = configured && configured->reward
+                          ? *configured->reward
+                          : tasks::make_task(expected.task)->default_reward(expected.preset);
   return expected;
 }
 
@@ -86,11 +88,22 @@ int run(App& app, const Options& options) {
 
 Action add_reward(CLI::App& command) {
   auto options = std::make_shared<Options>();
-  command.add_option("--puzzles", options->puzzles, "puzzles.jsonl, as preview writes it")->required()->type_name("FILE");
-  command.add_option("--responses", options->responses, "JSONL of {\"id\", \"response\"}; - is standard input")->required()->type_name("FILE");
-  command.add_option("--output", options->output, "JSONL of rewards; - is standard output")->required()->type_name("FILE");
-  command.add_option("--config", options->config, "run configuration: reward weights, reward functions and presets of the tasks")->type_name("FILE");
-  command.add_option("--set", options->overrides, "overrides a configuration key")->type_name("KEY=VALUE")->allow_extra_args(false);
+  command.add_option("--puzzles", options->puzzles, "puzzles.jsonl, as preview writes it")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--responses", options->responses, "JSONL of {\"id\", \"response\"}; - is standard input")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--output", options->output, "JSONL of rewards; - is standard output")
+      ->required()
+      ->type_name("FILE");
+  command
+      .add_option("--config", options->config,
+                  "run configuration: reward weights, reward functions and presets of the tasks")
+      ->type_name("FILE");
+  command.add_option("--set", options->overrides, "overrides a configuration key")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   return [options](App& app) { return run(app, *options); };
 }
 

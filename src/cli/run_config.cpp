@@ -35,17 +35,29 @@ const char* section_help(std::string_view name) {
 void ModelSection::describe(config::Section& s) {
   s.add("path", path).help("Hugging Face model directory");
   s.add("device", device).help("auto, cpu, cuda or cuda:N");
-  s.add("dtype", dtype).one_of({"auto", "float32", "bfloat16"}).help("type of the weights in memory; auto: float32 on the CPU, bfloat16 on CUDA");
+  s.add("dtype", dtype)
+      .one_of({"auto", "float32", "bfloat16"})
+      .help("type of the weights in memory; auto: float32 on the CPU, bfloat16 on CUDA");
   s.add("freeze", freeze).one_of({"vision", "merger", "language", "embeddings"}).help("parts that are not trained");
-  s.add("min_pixels", min_pixels).at_least(1).unset_means("the model's own").help("images are resized to at least this many pixels");
-  s.add("max_pixels", max_pixels).at_least(1).unset_means("the model's own").help("images are resized to at most this many pixels");
-  s.add("gradient_checkpointing", gradient_checkpointing).help("keep only each layer's input for backward: less memory, about a third more time");
+  s.add("min_pixels", min_pixels)
+      .at_least(1)
+      .unset_means("the model's own")
+      .help("images are resized to at least this many pixels");
+  s.add("max_pixels", max_pixels)
+      .at_least(1)
+      .unset_means("the model's own")
+      .help("images are resized to at most this many pixels");
+  s.add("gradient_checkpointing", gradient_checkpointing)
+      .help("keep only each layer's input for backward: less memory, about a third more time");
 }
 
 std::set<models::Part> ModelSection::frozen_parts() const {
   std::set<models::Part> parts;
   for (const std::string& name : freeze)
-    parts.insert(name == "vision" ? models::Part::kVision : name == "merger" ? models::Part::kMerger : name == "language" ? models::Part::kLanguage : models::Part::kEmbeddings);
+    parts.insert(name == "vision"     ? models::Part::kVision
+                 : name == "merger"   ? models::Part::kMerger
+                 : name == "language" ? models::Part::kLanguage
+                                      : models::Part::kEmbeddings);
   return parts;
 }
 
@@ -83,7 +95,8 @@ std::string configuration_help() {
   RunConfig config;
   std::string text = "Configuration keys (--set KEY=VALUE, or the YAML file):\n";
   for (const auto& entry : config::reference(config.describe())) {
-    text += fmt::format("  {}{}\n      {} [{}; default {}]\n", entry.path, entry.aliases.empty() ? "" : fmt::format(" ({})", fmt::join(entry.aliases, ", ")), entry.help,
+    text += fmt::format("  {}{}\n      {} [{}; default {}]\n", entry.path,
+                        entry.aliases.empty() ? "" : fmt::format(" ({})", fmt::join(entry.aliases, ", ")), entry.help,
                         entry.type, entry.default_value);
   }
   return text;
@@ -93,9 +106,12 @@ std::string configuration_markdown() {
   RunConfig config;
   std::string text =
       "# Configuration\n\n"
-      "Made from the program's own table of keys (`tests/cli` keeps it so). A run is described by one YAML file; `--set KEY=VALUE`\n"
-      "overrides a key, with dots between section and key. A relative path is taken from the YAML file's folder, in `--set` from the\n"
-      "current one. `${VAR}` expands environment variables. An unknown key is an error that names the nearest known one.\n";
+      "Made from the program's own table of keys (`tests/cli` keeps it so). A run is described by one YAML file; "
+      "`--set KEY=VALUE`\n"
+      "overrides a key, with dots between section and key. A relative path is taken from the YAML file's folder, in "
+      "`--set` from the\n"
+      "current one. `${VAR}` expands environment variables. An unknown key is an error that names the nearest known "
+      "one.\n";
   const auto cell = [](std::string value) {
     for (size_t at = 0; (at = value.find('|', at)) != std::string::npos; at += 2) value.replace(at, 1, "\\|");
     return value;
@@ -104,13 +120,16 @@ std::string configuration_markdown() {
   for (const auto& entry : config::reference(config.describe())) {
     const std::string section = entry.path.substr(0, entry.path.find_first_of(".["));
     if (section != open) {
-      text += fmt::format("\n## `{}`: {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", section, section_help(section));
+      text += fmt::format("\n## `{}`: {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n", section,
+                          section_help(section));
       open = section;
     }
     std::string aliases;
-    for (const std::string& alias : entry.aliases) aliases += fmt::format("{}`{}`", aliases.empty() ? " (also " : ", ", alias);
+    for (const std::string& alias : entry.aliases)
+      aliases += fmt::format("{}`{}`", aliases.empty() ? " (also " : ", ", alias);
     if (!aliases.empty()) aliases += ")";
-    text += fmt::format("| `{}`{} | {} | {} | {} |\n", entry.path, aliases, cell(entry.type), cell(entry.default_value), cell(entry.help));
+    text += fmt::format("| `{}`{} | {} | {} | {} |\n", entry.path, aliases, cell(entry.type), cell(entry.default_value),
+                        cell(entry.help));
   }
   return text;
 }

@@ -34,21 +34,25 @@ at::Device choose_device(const std::string& name) {
 
 }  // namespace
 
-Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype, std::optional<int64_t> threads) {
+Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype,
+                       std::optional<int64_t> threads) {
   Runtime runtime{choose_device(app.options().device.value_or(device))};
   const std::string type = app.options().dtype.value_or(dtype);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
-  if (const auto wanted = app.options().threads ? app.options().threads : threads) at::set_num_threads(static_cast<int>(*wanted));
+  if (const auto wanted = app.options().threads ? app.options().threads : threads)
+    at::set_num_threads(static_cast<int>(*wanted));
   return runtime;
 }
 
 Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "auto", {}); }
 
-std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder, std::shared_ptr<const models::Processor> processor, const Runtime& runtime) {
+std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
+                                          std::shared_ptr<const models::Processor> processor, const Runtime& runtime) {
   auto model = std::make_unique<models::Model>(folder, std::move(processor), runtime.device, runtime.dtype);
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
-  app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type, count_text(static_cast<double>(values)), runtime.device.str());
+  app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type,
+                 count_text(static_cast<double>(values)), runtime.device.str());
   return model;
 }
 
@@ -68,7 +72,8 @@ std::string model_fingerprint(const fs::path& folder) {
       hash.update(io::sha256_hex_of_file(file.path()));
       continue;
     }
-    hash.update(fmt::format("{} {} {}", file.path().filename().string(), size, fs::last_write_time(file.path()).time_since_epoch().count()));
+    hash.update(fmt::format("{} {} {}", file.path().filename().string(), size,
+                            fs::last_write_time(file.path()).time_since_epoch().count()));
     for (const auto& [name, info] : file.tensors()) hash.update(fmt::format("{} {} {}", name, info.dtype, info.begin));
   }
   return io::hex(hash.digest());

@@ -16,14 +16,18 @@ struct Runtime {
   at::ScalarType dtype = at::kFloat;
 };
 
-/// Chooses device and type from the texts of options or configuration, and sets the threads. Throws Error where the device
-/// is not there.
-[[nodiscard]] Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype, std::optional<int64_t> threads);
+/// Chooses device and type from the texts of options or configuration, and sets the threads. Throws Error where the
+/// device is not there.
+[[nodiscard]] Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype,
+                                     std::optional<int64_t> threads);
 /// By the common options alone.
 [[nodiscard]] Runtime choose_runtime(const App& app);
 
-[[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder, std::shared_ptr<const models::Processor> processor, const Runtime& runtime);
-[[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder, const Runtime& runtime);
+[[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder,
+                                                        std::shared_ptr<const models::Processor> processor,
+                                                        const Runtime& runtime);
+[[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder,
+                                                        const Runtime& runtime);
 
 /// Names a model's weights: the same text means the same model.
 [[nodiscard]] std::string model_fingerprint(const std::filesystem::path& folder);

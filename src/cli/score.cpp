@@ -37,13 +37,16 @@ struct Prepared {
 // A line needs one of the two, and ids must exist.
 void check(const InputLine& line) {
   if (!line.completion && !line.completion_ids) fail("{}: expected \"completion\" or \"completion_ids\"", line.where);
-  if (line.completion && line.completion_ids) fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
+  if (line.completion && line.completion_ids)
+    fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
 }
 
 Prepared prepare(const models::Processor& processor, const InputLine& line) {
-  Prepared prepared{&line, encode(processor, line), line.completion ? processor.tokenizer().encode(*line.completion) : *line.completion_ids};
+  Prepared prepared{&line, encode(processor, line),
+                    line.completion ? processor.tokenizer().encode(*line.completion) : *line.completion_ids};
   for (const int64_t id : prepared.completion)
-    if (id < 0 || id >= processor.config().text.vocab_size) fail("{}: completion_ids: {} is no token of the model", line.where, id);
+    if (id < 0 || id >= processor.config().text.vocab_size)
+      fail("{}: completion_ids: {} is no token of the model", line.where, id);
   return prepared;
 }
 
@@ -55,7 +58,10 @@ void score_batch(const models::Model& model, double temperature, const std::vect
   if (!groups.empty()) {
     const at::NoGradGuard no_grad;
     const at::Tensor logprobs =
-        model.completion_logprobs(models::pack(groups, model.config().ids.image, model.device()), temperature).logprob_T.to(at::kDouble).cpu().contiguous();
+        model.completion_logprobs(models::pack(groups, model.config().ids.image, model.device()), temperature)
+            .logprob_T.to(at::kDouble)
+            .cpu()
+            .contiguous();
     values.assign(logprobs.const_data_ptr<double>(), logprobs.const_data_ptr<double>() + logprobs.numel());
   }
   auto at = values.begin();
@@ -95,9 +101,13 @@ int run(App& app, const Options& options) {
   const std::vector<InputLine> lines = read_lines(options.input);
   for (const InputLine& line : lines) check(line);
   const auto model = load_model(app, options.model, runtime);
-  const std::string fingerprint = Json{{"command", "score"}, {"model", model_fingerprint(options.model)}, {"input", io::sha256_hex_of_file(options.input)},
-                                       {"temperature", options.temperature}, {"dtype", c10::toString(runtime.dtype)}}
-                                      .dump();
+  const std::string fingerprint = Json{
+      {"command", "score"},
+      {"model", model_fingerprint(options.model)},
+      {"input", io::sha256_hex_of_file(options.input)},
+      {"temperature", options.temperature},
+      {"dtype",
+       c10::toString(runtime.dtype)}}.dump();
   OutputLines out(options.output, fingerprint, 1, app.log());
   out.open();
   app.begin_work();
@@ -130,9 +140,16 @@ int run(App& app, const Options& options) {
 Action add_score(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command.add_option("--model", options->model, "Hugging Face model directory")->required()->type_name("DIR");
-  command.add_option("--input", options->input, "JSONL of conversations with completions; - is standard input")->required()->type_name("FILE");
-  command.add_option("--output", options->output, "JSONL of log-probabilities; - is standard output")->required()->type_name("FILE");
-  command.add_option("--temperature", options->temperature, "the logits are divided by it")->check(CLI::PositiveNumber)->capture_default_str()->type_name("T");
+  command.add_option("--input", options->input, "JSONL of conversations with completions; - is standard input")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--output", options->output, "JSONL of log-probabilities; - is standard output")
+      ->required()
+      ->type_name("FILE");
+  command.add_option("--temperature", options->temperature, "the logits are divided by it")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("T");
   return [options](App& app) { return run(app, *options); };
 }
 

@@ -28,12 +28,14 @@ RunConfig read_config(App& app, const Options& options) {
   if (config.model.path.empty()) fail("{}: model.path: required", options.config.file.string());
   config.train.check();
   tasks::resolve_tasks(config.tasks);
-  if (app.options().log_level.empty() && !app.options().quiet) app.log().set_level(Log::level_from_name(config.log.level));
+  if (app.options().log_level.empty() && !app.options().quiet)
+    app.log().set_level(Log::level_from_name(config.log.level));
   return config;
 }
 
 // The model that the policy starts from, for the KL divergence. Frozen parts are the policy's own tensors.
-std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config, models::Model& policy, const Runtime& runtime) {
+std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config, models::Model& policy,
+                                              const Runtime& runtime) {
   app.log().info("loading the reference model for algorithm.beta");
   auto reference = load_model(app, config.model.path, policy.shared_processor(), runtime);
   const auto frozen = config.model.frozen_parts();
@@ -45,13 +47,16 @@ std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config,
   return reference;
 }
 
-rl::Evaluate make_evaluation(App& app, const RunConfig& config, const std::shared_ptr<const tasks::ImagePool>& held_out, const InterruptGuard& interrupt) {
+rl::Evaluate make_evaluation(App& app, const RunConfig& config, const std::shared_ptr<const tasks::ImagePool>& held_out,
+                             const InterruptGuard& interrupt) {
   if (config.train.eval_every == 0) return {};
   auto benches = std::make_shared<std::vector<eval::TaskBench>>();
   for (const std::string& name : config.eval.benches)
-    if (std::none_of(config.tasks.begin(), config.tasks.end(), [&](const auto& task) { return task.name == name; })) fail("eval.benches: \"{}\" is not among the configured tasks", name);
+    if (std::none_of(config.tasks.begin(), config.tasks.end(), [&](const auto& task) { return task.name == name; }))
+      fail("eval.benches: \"{}\" is not among the configured tasks", name);
   for (const auto& task : config.tasks)
-    if (config.eval.benches.empty() || std::count(config.eval.benches.begin(), config.eval.benches.end(), task.name) > 0)
+    if (config.eval.benches.empty() ||
+        std::count(config.eval.benches.begin(), config.eval.benches.end(), task.name) > 0)
       benches->push_back(make_task_bench(config, task, held_out, config.eval.samples));
   return [benches, &app, &interrupt](int64_t, models::Model& policy) {
     rl::EvalReport report;
@@ -64,22 +69,33 @@ rl::Evaluate make_evaluation(App& app, const RunConfig& config, const std::share
   };
 }
 
-// What a run would do, for --dry-run: everything is read and checked, one puzzle of each task is drawn, nothing is written.
-void describe_run(const RunConfig& config, Kind kind, models::Model& policy, const train::AdamW& optimizer, const tasks::SplitImages& images, const tasks::Mixture& mixture,
+// What a run would do, for --dry-run: everything is read and checked, one puzzle of each task is drawn, nothing is
+// written.
+void describe_run(const RunConfig& config, Kind kind, models::Model& policy, const train::AdamW& optimizer,
+                  const tasks::SplitImages& images, const tasks::Mixture& mixture,
                   const train::RunDirectory& directory) {
   const auto count = [](int64_t n) { return count_text(static_cast<double>(n)); };
   int64_t values = 0;
   for (const auto& parameter : policy.parameters()) values += parameter.tensor->numel();
-  std::cout << fmt::format("run        {}{}\n", directory.folder().string(), directory.checkpoint() ? fmt::format(", going on after step {}", directory.checkpoint()->step) : "");
-  std::cout << fmt::format("model      {} ({}), {} parameters, {} trained, on {}\n", config.model.path.string(), policy.config().model_type, count(values), count(optimizer.trainable()),
+  std::cout << fmt::format(
+      "run        {}{}\n", directory.folder().string(),
+      directory.checkpoint() ? fmt::format(", going on after step {}", directory.checkpoint()->step) : "");
+  std::cout << fmt::format("model      {} ({}), {} parameters, {} trained, on {}\n", config.model.path.string(),
+                           policy.config().model_type, count(values), count(optimizer.trainable()),
                            policy.device().str());
-  std::cout << fmt::format("images     {} for training, {} held out\n", images.training->size(), images.held_out->size());
-  const int64_t updates = config.train.prompts_per_step / config.train.update_prompts() * (kind == Kind::kRl ? config.algorithm.num_iterations : 1);
-  std::cout << fmt::format("steps      {} of {} puzzles{}, {} update{} each\n", config.train.total_steps(), config.train.prompts_per_step,
-                           kind == Kind::kRl ? fmt::format(" × {} samples", config.rollout.num_generations) : "", updates, updates == 1 ? "" : "s");
+  std::cout << fmt::format("images     {} for training, {} held out\n", images.training->size(),
+                           images.held_out->size());
+  const int64_t updates = config.train.prompts_per_step / config.train.update_prompts() *
+                          (kind == Kind::kRl ? config.algorithm.num_iterations : 1);
+  std::cout << fmt::format("steps      {} of {} puzzles{}, {} update{} each\n", config.train.total_steps(),
+                           config.train.prompts_per_step,
+                           kind == Kind::kRl ? fmt::format(" × {} samples", config.rollout.num_generations) : "",
+                           updates, updates == 1 ? "" : "s");
   for (int64_t i = 0; i < 3; ++i) {
-    const rl::EncodedPuzzle encoded = rl::draw_encoded(mixture, policy.processor(), i, config.rollout.max_prompt_length);
-    std::cout << fmt::format("puzzle     {} from {}: {} tokens, answer {}\n", encoded.puzzle.id, encoded.puzzle.source, encoded.prompt.length(), encoded.puzzle.answer);
+    const rl::EncodedPuzzle encoded =
+        rl::draw_encoded(mixture, policy.processor(), i, config.rollout.max_prompt_length);
+    std::cout << fmt::format("puzzle     {} from {}: {} tokens, answer {}\n", encoded.puzzle.id, encoded.puzzle.source,
+                             encoded.prompt.length(), encoded.puzzle.answer);
   }
 }
 
@@ -95,7 +111,8 @@ int run(App& app, const Options& options, Kind kind) {
   const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
   if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
 
-  const auto processor = std::make_shared<const models::Processor>(config.model.path, config.model.min_pixels, config.model.max_pixels);
+  const auto processor =
+      std::make_shared<const models::Processor>(config.model.path, config.model.min_pixels, config.model.max_pixels);
   const tasks::SplitImages images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
   const auto mixture = make_mixture(config, images.training);
   const auto policy = load_model(app, checkpoint ? checkpoint->folder : config.model.path, processor, runtime);
@@ -114,7 +131,8 @@ int run(App& app, const Options& options, Kind kind) {
 
   directory.open(config::to_yaml(config.describe()), config.log.tensorboard);
   app.begin_work();
-  app.log().info("{} {}: step {} of {}", checkpoint ? "continuing" : "starting", directory.folder().string(), state.step, config.train.total_steps());
+  app.log().info("{} {}: step {} of {}", checkpoint ? "continuing" : "starting", directory.folder().string(),
+                 state.step, config.train.total_steps());
   rl::Run job{.seed = static_cast<uint64_t>(config.run.seed),
               .train = config.train,
               .logging = config.log,
@@ -140,8 +158,12 @@ int run(App& app, const Options& options, Kind kind) {
 Action add(CLI::App& command, Kind kind) {
   auto options = std::make_shared<Options>();
   command.add_option("--config", options->config.file, "run configuration (YAML)")->required()->type_name("FILE");
-  command.add_option("--set", options->config.overrides, "overrides a configuration key; may be given several times")->type_name("KEY=VALUE")->allow_extra_args(false);
-  command.add_option("--resume", options->resume, "auto, never, or the folder of a checkpoint or run")->capture_default_str()->type_name("WHAT");
+  command.add_option("--set", options->config.overrides, "overrides a configuration key; may be given several times")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--resume", options->resume, "auto, never, or the folder of a checkpoint or run")
+      ->capture_default_str()
+      ->type_name("WHAT");
   command.add_flag("--dry-run", options->dry_run, "check everything, say what would be done, and do nothing");
   command.footer(configuration_help);
   return [options, kind](App& app) { return run(app, *options, kind); };

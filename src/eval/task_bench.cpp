@@ -87,8 +87,9 @@ TaskResult summarise(const TaskBench& bench, const std::vector<double>& hits, in
 }
 
 // Asks the questions `indices` in batches; `answered` gets each prediction in order.
-void ask(const TaskBench& bench, const models::Model& model, const std::vector<int64_t>& indices, const std::string& label, const Log& log,
-         const std::function<void()>& poll, const std::function<void(int64_t, const Question&, const Prediction&)>& answered) {
+void ask(const TaskBench& bench, const models::Model& model, const std::vector<int64_t>& indices,
+         const std::string& label, const Log& log, const std::function<void()>& poll,
+         const std::function<void(int64_t, const Question&, const Prediction&)>& answered) {
   constexpr size_t kBatch = 64;
   const models::Processor& processor = model.processor();
   Pipeline<Question> questions(0, bench.threads, 2 * kBatch, [&](int64_t i) {
@@ -113,9 +114,14 @@ void ask(const TaskBench& bench, const models::Model& model, const std::vector<i
     for (size_t i = 0; i < batch.size(); ++i) {
       const Question& question = batch[i];
       const rollout::Completion& completion = generated.completions[i][0];
-      Prediction prediction{.text = processor.tokenizer().decode(completion.ids), .prompt_tokens = question.prompt.length(), .tokens = static_cast<int64_t>(completion.ids.size())};
+      Prediction prediction{.text = processor.tokenizer().decode(completion.ids),
+                            .prompt_tokens = question.prompt.length(),
+                            .tokens = static_cast<int64_t>(completion.ids.size())};
       const tasks::TaskConfig& task = bench.mixture->task_of(question.puzzle);
-      prediction.score = rewards::score(bench.reward, bench.style, {question.puzzle.task, question.puzzle.preset, task.reward_function(), question.puzzle.answer}, prediction.text);
+      prediction.score =
+          rewards::score(bench.reward, bench.style,
+                         {question.puzzle.task, question.puzzle.preset, task.reward_function(), question.puzzle.answer},
+                         prediction.text);
       answered(indices[begin + i], question, prediction);
     }
   }
@@ -130,7 +136,8 @@ std::vector<int64_t> first_indices(int64_t count) {
 }  // namespace
 
 void EvalConfig::describe(config::Section& section) {
-  section.add("benches", benches).help("what train.eval_every evaluates: names of configured tasks; empty: all of them");
+  section.add("benches", benches)
+      .help("what train.eval_every evaluates: names of configured tasks; empty: all of them");
   section.add("samples", samples).at_least(1).help("held-out puzzles of a task in an evaluation");
 }
 
@@ -151,18 +158,20 @@ Json TaskBench::settings() const {
           {"held_out_images", mixture->pool().size()}};
 }
 
-TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const Log& log, const std::function<void()>& poll) {
+TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const Log& log,
+                          const std::function<void()>& poll) {
   std::vector<double> hits;
   int64_t unparsed = 0;
-  ask(bench, model, first_indices(bench.samples), "evaluating " + bench.task, log, poll, [&](int64_t, const Question&, const Prediction& prediction) {
-    hits.push_back(prediction.score.accuracy);
-    unparsed += prediction.score.unparsed;
-  });
+  ask(bench, model, first_indices(bench.samples), "evaluating " + bench.task, log, poll,
+      [&](int64_t, const Question&, const Prediction& prediction) {
+        hits.push_back(prediction.score.accuracy);
+        unparsed += prediction.score.unparsed;
+      });
   return summarise(bench, hits, unparsed);
 }
 
-TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const std::string& model_fingerprint, const fs::path& output, const Log& log,
-                          const std::function<void()>& poll) {
+TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const std::string& model_fingerprint,
+                          const fs::path& output, const Log& log, const std::function<void()>& poll) {
   const fs::path folder = output / bench.task, file = folder / "predictions.jsonl";
   io::make_folder(folder);
   const Json fingerprint{{"model", model_fingerprint}, {"settings", bench.settings()}};
@@ -171,13 +180,16 @@ TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, co
   std::vector<int64_t> open;
   for (const int64_t i : first_indices(bench.samples))
     if (!predictions.contains(i)) open.push_back(i);
-  if (open.size() < static_cast<size_t>(bench.samples)) log.info("{}: {} of {} questions are answered already", bench.task, bench.samples - static_cast<int64_t>(open.size()), bench.samples);
+  if (open.size() < static_cast<size_t>(bench.samples))
+    log.info("{}: {} of {} questions are answered already", bench.task,
+             bench.samples - static_cast<int64_t>(open.size()), bench.samples);
   io::OutputFile out(file, io::OutputFile::Mode::kAppend);
-  ask(bench, model, open, bench.task, log, poll, [&](int64_t index, const Question& question, const Prediction& prediction) {
-    const Json line = to_json(index, question, prediction);
-    out.write(io::to_line(line) + "\n");
-    predictions[index] = line;
-  });
+  ask(bench, model, open, bench.task, log, poll,
+      [&](int64_t index, const Question& question, const Prediction& prediction) {
+        const Json line = to_json(index, question, prediction);
+        out.write(io::to_line(line) + "\n");
+        predictions[index] = line;
+      });
   out.sync();
   std::vector<double> hits;
   int64_t unparsed = 0;
@@ -192,8 +204,12 @@ TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, co
                   {"profile", nullptr},
                   {"samples", result.samples},
                   {"overall", 100 * result.accuracy},
-                  {"table", Json::array({{{"split", "held-out"}, {"Overall", result.accuracy}, {"solved", result.solved}, {"standard_error", result.standard_error},
-                                          {"unparsed", result.unparsed}, {"chance", result.chance}}})},
+                  {"table", Json::array({{{"split", "held-out"},
+                                          {"Overall", result.accuracy},
+                                          {"solved", result.solved},
+                                          {"standard_error", result.standard_error},
+                                          {"unparsed", result.unparsed},
+                                          {"chance", result.chance}}})},
                   {"settings", bench.settings()},
                   {"md5", nullptr},
                   {"md5_known", nullptr}};

@@ -11,10 +11,14 @@ namespace ssl4rl::image {
 namespace {
 
 // Pillow's convert("L"): ITU-R 601 in 16-bit fixed point.
-uint8_t luma(const uint8_t* p) { return static_cast<uint8_t>((p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16); }
+uint8_t luma(const uint8_t* p) {
+  return static_cast<uint8_t>((p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16);
+}
 
 // Pillow's Image.blend: from `a` towards `b`, truncated and clipped.
-uint8_t blend(double a, double b, double factor) { return static_cast<uint8_t>(std::clamp(a + factor * (b - a), 0.0, 255.0)); }
+uint8_t blend(double a, double b, double factor) {
+  return static_cast<uint8_t>(std::clamp(a + factor * (b - a), 0.0, 255.0));
+}
 
 template <typename F>
 void for_each_pixel(Image& image, F change) {
@@ -47,15 +51,22 @@ void adjust_saturation(Image& image, double factor) {
 
 void shift_hue(Image& image, double turns) {
   for_each_pixel(image, [&](uint8_t* p) {
-    const double r = p[0], g = p[1], b = p[2], high = std::max({r, g, b}), low = std::min({r, g, b}), range = high - low;
+    const double r = p[0], g = p[1], b = p[2], high = std::max({r, g, b}), low = std::min({r, g, b}),
+                 range = high - low;
     if (range == 0) return;
-    double hue = high == r ? (g - b) / range : high == g ? 2 + (b - r) / range : 4 + (r - g) / range;  // sixths of a turn
+    double hue = high == r   ? (g - b) / range
+                 : high == g ? 2 + (b - r) / range
+                             : 4 + (r - g) / range;  // sixths of a turn
     hue = hue / 6 + turns;
     hue = (hue - std::floor(hue)) * 6;
     const int sector = std::min(static_cast<int>(hue), 5);
     const double part = hue - sector, falling = high - range * part, rising = low + range * part;
-    const std::array<std::array<double, 3>, 6> colours{
-        {{high, rising, low}, {falling, high, low}, {low, high, rising}, {low, falling, high}, {rising, low, high}, {high, low, falling}}};
+    const std::array<std::array<double, 3>, 6> colours{{{high, rising, low},
+                                                        {falling, high, low},
+                                                        {low, high, rising},
+                                                        {low, falling, high},
+                                                        {rising, low, high},
+                                                        {high, low, falling}}};
     for (size_t c = 0; c < 3; ++c) p[c] = static_cast<uint8_t>(std::lround(colours[static_cast<size_t>(sector)][c]));
   });
 }
@@ -64,7 +75,8 @@ void colour_jitter(Image& image, const Jitter& strength, Rng& rng) {
   std::vector<int> order{0, 1, 2, 3};
   rng.shuffle(order);
   const auto factor = [&](double s) { return rng.uniform(std::max(0.0, 1 - s), 1 + s); };
-  const double brightness = factor(strength.brightness), contrast = factor(strength.contrast), saturation = factor(strength.saturation);
+  const double brightness = factor(strength.brightness), contrast = factor(strength.contrast),
+               saturation = factor(strength.saturation);
   const double hue = rng.uniform(-strength.hue, strength.hue);
   for (const int change : order) {
     if (change == 0 && strength.brightness > 0) adjust_brightness(image, brightness);
@@ -113,7 +125,8 @@ void add_noise(Image& image, double sigma, Rng& rng) {
   for (uint8_t& v : image.pixels) v = static_cast<uint8_t>(std::clamp(std::lround(v + sigma * rng.normal()), 0L, 255L));
 }
 
-Box random_resized_crop(int width, int height, double min_area, double max_area, double min_aspect, double max_aspect, Rng& rng) {
+Box random_resized_crop(int width, int height, double min_area, double max_area, double min_aspect, double max_aspect,
+                        Rng& rng) {
   const double area = static_cast<double>(width) * height;
   for (int attempt = 0; attempt < 10; ++attempt) {
     const double target = area * rng.uniform(min_area, max_area);

@@ -12,8 +12,8 @@
 namespace ssl4rl::image {
 namespace {
 
-// libjpeg fills what is missing of a cut-off file with grey and only warns; Pillow refuses it, and so do we. True if the
-// data of a JPEG runs to its end-of-image marker.
+// libjpeg fills what is missing of a cut-off file with grey and only warns; Pillow refuses it, and so do we. True if
+// the data of a JPEG runs to its end-of-image marker.
 bool jpeg_is_whole(std::string_view bytes) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
   size_t at = 2;
@@ -28,7 +28,9 @@ bool jpeg_is_whole(std::string_view bytes) {
     at += 2 + static_cast<size_t>(byte(at + 2)) * 256 + byte(at + 3);
     if (marker != 0xDA) continue;
     // Entropy-coded data: up to a marker that is neither a stuffed zero nor a restart.
-    while (at + 1 < bytes.size() && !(byte(at) == 0xFF && byte(at + 1) != 0 && (byte(at + 1) < 0xD0 || byte(at + 1) > 0xD7))) ++at;
+    while (at + 1 < bytes.size() &&
+           !(byte(at) == 0xFF && byte(at + 1) != 0 && (byte(at + 1) < 0xD0 || byte(at + 1) > 0xD7)))
+      ++at;
   }
   return at + 2 <= bytes.size() && byte(at) == 0xFF && byte(at + 1) == 0xD9;
 }
@@ -67,12 +69,13 @@ Image decode(std::string_view bytes, Orientation orientation) {
   std::call_once(once, [] { cv::setNumThreads(1); });  // we decode on threads of our own
   if (bytes.empty()) fail("cannot be decoded: the file is empty");
   if (bytes.starts_with("\xFF\xD8") && !jpeg_is_whole(bytes)) fail("cannot be decoded: the JPEG data is cut off");
-  if (bytes.starts_with("\x89PNG\r\n\x1A\n") && !png_is_whole(bytes)) fail("cannot be decoded: the PNG data is cut off");
+  if (bytes.starts_with("\x89PNG\r\n\x1A\n") && !png_is_whole(bytes))
+    fail("cannot be decoded: the PNG data is cut off");
   const cv::Mat raw(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
   cv::Mat bgr;
   try {
-    bgr = cv::imdecode(raw, orientation == Orientation::kApply ? cv::IMREAD_COLOR
-                                                               : cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+    bgr = cv::imdecode(
+        raw, orientation == Orientation::kApply ? cv::IMREAD_COLOR : cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
   } catch (const cv::Exception& e) {
     fail("cannot be decoded: {}", e.err);
   }
@@ -91,12 +94,15 @@ Image load(const std::filesystem::path& path, Orientation orientation) {
 
 std::string encode_png(const Image& image) { return encode(image, ".png", {}); }
 
-std::string encode_jpeg(const Image& image, int quality) { return encode(image, ".jpg", {cv::IMWRITE_JPEG_QUALITY, quality}); }
+std::string encode_jpeg(const Image& image, int quality) {
+  return encode(image, ".jpg", {cv::IMWRITE_JPEG_QUALITY, quality});
+}
 
 bool is_image_name(const std::filesystem::path& path) {
   static constexpr std::array kExtensions{".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"};
   std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
   return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
 

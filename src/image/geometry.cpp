@@ -28,10 +28,12 @@ double round15(double x) { return std::nearbyint(x * 1e15) / 1e15; }
 }  // namespace
 
 Image crop(const Image& image, const Box& box) {
-  SSL4RL_CHECK(box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 && box.right() <= image.width && box.bottom() <= image.height,
+  SSL4RL_CHECK(box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 && box.right() <= image.width &&
+                   box.bottom() <= image.height,
                "crop [{}, {}, {}, {}] of {}x{}", box.x, box.y, box.width, box.height, image.width, image.height);
   Image out(box.width, box.height);
-  for (int y = 0; y < box.height; ++y) std::memcpy(out.row(y), image.at(box.x, box.y + y), static_cast<size_t>(box.width) * 3);
+  for (int y = 0; y < box.height; ++y)
+    std::memcpy(out.row(y), image.at(box.x, box.y + y), static_cast<size_t>(box.width) * 3);
   return out;
 }
 
@@ -64,7 +66,8 @@ Image mirror_horizontally(const Image& image) {
 
 Image mirror_vertically(const Image& image) {
   Image out(image.width, image.height);
-  for (int y = 0; y < image.height; ++y) std::memcpy(out.row(y), image.row(image.height - 1 - y), static_cast<size_t>(image.width) * 3);
+  for (int y = 0; y < image.height; ++y)
+    std::memcpy(out.row(y), image.row(image.height - 1 - y), static_cast<size_t>(image.width) * 3);
   return out;
 }
 
@@ -75,7 +78,9 @@ Image rotate_expand(const Image& image, int degrees) {
   const double angle = -radians(degrees), cosine = round15(std::cos(angle)), sine = round15(std::sin(angle));
   const double w = image.width, h = image.height;
   std::array<double, 6> m{cosine, sine, 0, -sine, cosine, 0};
-  const auto transform = [&m](double x, double y) { return std::pair{m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]}; };
+  const auto transform = [&m](double x, double y) {
+    return std::pair{m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]};
+  };
   std::tie(m[2], m[5]) = transform(-w / 2, -h / 2);
   m[2] += w / 2;
   m[5] += h / 2;
@@ -85,7 +90,8 @@ Image rotate_expand(const Image& image, int degrees) {
     low_x = std::min(low_x, x), high_x = std::max(high_x, x);
     low_y = std::min(low_y, y), high_y = std::max(high_y, y);
   }
-  Image out(static_cast<int>(std::ceil(high_x) - std::floor(low_x)), static_cast<int>(std::ceil(high_y) - std::floor(low_y)));
+  Image out(static_cast<int>(std::ceil(high_x) - std::floor(low_x)),
+            static_cast<int>(std::ceil(high_y) - std::floor(low_y)));
   std::tie(m[2], m[5]) = transform(-(out.width - w) / 2, -(out.height - h) / 2);
   for (int y = 0; y < out.height; ++y)
     for (int x = 0; x < out.width; ++x) {
@@ -131,11 +137,13 @@ Image rotated_square(const Image& image, double centre_x, double centre_y, int s
       for (int j = 0; j < 6; ++j)
         for (int i = 0; i < 6; ++i) {
           const double weight = wx[static_cast<size_t>(i)] * wy[static_cast<size_t>(j)];
-          const uint8_t* const p = image.at(std::clamp(ix + i - 2, 0, image.width - 1), std::clamp(iy + j - 2, 0, image.height - 1));
+          const uint8_t* const p =
+              image.at(std::clamp(ix + i - 2, 0, image.width - 1), std::clamp(iy + j - 2, 0, image.height - 1));
           total += weight;
           for (int c = 0; c < 3; ++c) sum[c] += weight * p[c];
         }
-      for (int c = 0; c < 3; ++c) out.at(x, y)[c] = static_cast<uint8_t>(std::clamp(std::lround(sum[c] / total), 0L, 255L));
+      for (int c = 0; c < 3; ++c)
+        out.at(x, y)[c] = static_cast<uint8_t>(std::clamp(std::lround(sum[c] / total), 0L, 255L));
     }
   return out;
 }

@@ -20,8 +20,10 @@ double sinc(double x) {
 
 double weight(Filter filter, double x) {
   switch (filter) {
-    case Filter::kBox: return x > -0.5 && x <= 0.5 ? 1 : 0;
-    case Filter::kBilinear: return std::max(0.0, 1 - std::abs(x));
+    case Filter::kBox:
+      return x > -0.5 && x <= 0.5 ? 1 : 0;
+    case Filter::kBilinear:
+      return std::max(0.0, 1 - std::abs(x));
     case Filter::kBicubic: {  // Keys, a = -0.5
       constexpr double a = -0.5;
       x = std::abs(x);
@@ -29,17 +31,22 @@ double weight(Filter filter, double x) {
       if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
       return 0;
     }
-    case Filter::kLanczos: return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+    case Filter::kLanczos:
+      return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
   }
   return 0;
 }
 
 double support(Filter filter) {
   switch (filter) {
-    case Filter::kBox: return 0.5;
-    case Filter::kBilinear: return 1;
-    case Filter::kBicubic: return 2;
-    case Filter::kLanczos: return 3;
+    case Filter::kBox:
+      return 0.5;
+    case Filter::kBilinear:
+      return 1;
+    case Filter::kBicubic:
+      return 2;
+    case Filter::kLanczos:
+      return 3;
   }
   return 0;
 }
@@ -59,17 +66,20 @@ Kernel make_kernel(int in, int out, Filter filter) {
   const double scale = static_cast<double>(in) / out, filter_scale = std::max(scale, 1.0);
   const double radius = support(filter) * filter_scale;
   const int stride = static_cast<int>(std::ceil(radius)) * 2 + 1;
-  Kernel kernel{std::vector<Taps>(static_cast<size_t>(out)), std::vector<int32_t>(static_cast<size_t>(out) * static_cast<size_t>(stride))};
+  Kernel kernel{std::vector<Taps>(static_cast<size_t>(out)),
+                std::vector<int32_t>(static_cast<size_t>(out) * static_cast<size_t>(stride))};
   std::vector<double> exact(static_cast<size_t>(stride));
   for (int i = 0; i < out; ++i) {
     const double centre = (i + 0.5) * scale, inverse = 1 / filter_scale;
     const int first = std::max(static_cast<int>(centre - radius + 0.5), 0);
     const int count = std::min(static_cast<int>(centre + radius + 0.5), in) - first;
     double sum = 0;
-    for (int k = 0; k < count; ++k) sum += exact[static_cast<size_t>(k)] = weight(filter, (k + first - centre + 0.5) * inverse);
+    for (int k = 0; k < count; ++k)
+      sum += exact[static_cast<size_t>(k)] = weight(filter, (k + first - centre + 0.5) * inverse);
     int32_t* const fixed = kernel.weights.data() + static_cast<ptrdiff_t>(i) * stride;
     for (int k = 0; k < count; ++k) {
-      const double w = (sum != 0 ? exact[static_cast<size_t>(k)] / sum : exact[static_cast<size_t>(k)]) * (1 << kPrecision);
+      const double w =
+          (sum != 0 ? exact[static_cast<size_t>(k)] / sum : exact[static_cast<size_t>(k)]) * (1 << kPrecision);
       fixed[k] = static_cast<int32_t>(w < 0 ? w - 0.5 : w + 0.5);
     }
     kernel.taps[static_cast<size_t>(i)] = {first, count, fixed};
@@ -123,12 +133,14 @@ Image resize_columns(const Image& in, int height, Filter filter) {
 }  // namespace
 
 Image resize(const Image& image, int width, int height, Filter filter) {
-  SSL4RL_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0, "resize {}x{} to {}x{}", image.width, image.height, width, height);
+  SSL4RL_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0, "resize {}x{} to {}x{}", image.width,
+               image.height, width, height);
   if (width == image.width && height == image.height) return image;
   if (width == image.width) return resize_columns(image, height, filter);
   if (height == image.height) return resize_rows(image, width, filter);
   const bool columns_first = height < image.height && image.height - height > 2 * (image.width - width);
-  return columns_first ? resize_rows(resize_columns(image, height, filter), width, filter) : resize_columns(resize_rows(image, width, filter), height, filter);
+  return columns_first ? resize_rows(resize_columns(image, height, filter), width, filter)
+                       : resize_columns(resize_rows(image, width, filter), height, filter);
 }
 
 }  // namespace ssl4rl::image

@@ -14,22 +14,30 @@ struct Sky {
   bool night;
   Colour top, horizon;
 };
-const std::vector<Sky> kSkies{{false, {70, 130, 220}, {180, 215, 245}}, {false, {200, 110, 70}, {250, 200, 120}},
-                              {true, {10, 12, 45}, {45, 50, 100}},      {false, {130, 135, 145}, {195, 200, 205}},
+const std::vector<Sky> kSkies{{false, {70, 130, 220}, {180, 215, 245}},  {false, {200, 110, 70}, {250, 200, 120}},
+                              {true, {10, 12, 45}, {45, 50, 100}},       {false, {130, 135, 145}, {195, 200, 205}},
                               {false, {190, 120, 170}, {245, 190, 190}}, {false, {40, 130, 130}, {150, 215, 205}}};
 struct Ground {
   Colour far, near;
 };
-const std::vector<Ground> kGrounds{{{120, 170, 80}, {50, 110, 40}},    {{200, 180, 120}, {150, 120, 70}}, {{235, 240, 245}, {190, 200, 215}},
-                                   {{120, 95, 70}, {70, 50, 35}},      {{90, 130, 110}, {30, 70, 60}},    {{170, 165, 160}, {100, 95, 95}}};
+const std::vector<Ground> kGrounds{{{120, 170, 80}, {50, 110, 40}},    {{200, 180, 120}, {150, 120, 70}},
+                                   {{235, 240, 245}, {190, 200, 215}}, {{120, 95, 70}, {70, 50, 35}},
+                                   {{90, 130, 110}, {30, 70, 60}},     {{170, 165, 160}, {100, 95, 95}}};
 const std::vector<Colour> kRoofs{{205, 80, 60}, {230, 215, 180}, {150, 110, 80}};
-const std::vector<Colour> kWalls{{205, 80, 60}, {230, 215, 180}, {150, 110, 80}, {120, 150, 190}, {240, 240, 235}, {225, 170, 60}, {110, 150, 100}};
-const std::vector<Colour> kCrowns{{40, 120, 40}, {90, 150, 40}, {30, 90, 60}, {190, 110, 30}, {160, 50, 40}, {120, 160, 90}};
+const std::vector<Colour> kWalls{{205, 80, 60},   {230, 215, 180}, {150, 110, 80}, {120, 150, 190},
+                                 {240, 240, 235}, {225, 170, 60},  {110, 150, 100}};
+const std::vector<Colour> kCrowns{{40, 120, 40},  {90, 150, 40}, {30, 90, 60},
+                                  {190, 110, 30}, {160, 50, 40}, {120, 160, 90}};
 
 // Lengths are given for a picture of 112 pixels and scale with its side.
 class Painter {
  public:
-  Painter(int side, Rng& rng) : side_(side), scale_(side / 112.0), rng_(rng), image_(side, side), canvas_(side, side, CV_8UC3, image_.pixels.data()) {}
+  Painter(int side, Rng& rng)
+      : side_(side),
+        scale_(side / 112.0),
+        rng_(rng),
+        image_(side, side),
+        canvas_(side, side, CV_8UC3, image_.pixels.data()) {}
 
   Image paint() {
     backdrop();
@@ -52,14 +60,19 @@ class Painter {
     return c;
   }
   static cv::Scalar paint_of(const Colour& c) { return {c[0], c[1], c[2]}; }
-  void fill(const std::vector<cv::Point>& corners, const Colour& c) { cv::fillPoly(canvas_, std::vector{corners}, paint_of(c), cv::LINE_AA); }
-  void disc(cv::Point centre, int radius, const Colour& c) { cv::circle(canvas_, centre, radius, paint_of(c), cv::FILLED, cv::LINE_AA); }
+  void fill(const std::vector<cv::Point>& corners, const Colour& c) {
+    cv::fillPoly(canvas_, std::vector{corners}, paint_of(c), cv::LINE_AA);
+  }
+  void disc(cv::Point centre, int radius, const Colour& c) {
+    cv::circle(canvas_, centre, radius, paint_of(c), cv::FILLED, cv::LINE_AA);
+  }
   void block(cv::Point a, cv::Point b, const Colour& c) { cv::rectangle(canvas_, a, b, paint_of(c), cv::FILLED); }
 
   void ramp(int begin, int end, const Colour& from, const Colour& to) {
     for (int y = begin; y < end; ++y)
       for (int x = 0; x < side_; ++x)
-        for (size_t c = 0; c < 3; ++c) image_.at(x, y)[c] = static_cast<uint8_t>(from[c] + (to[c] - from[c]) * (y - begin) / (end - begin));
+        for (size_t c = 0; c < 3; ++c)
+          image_.at(x, y)[c] = static_cast<uint8_t>(from[c] + (to[c] - from[c]) * (y - begin) / (end - begin));
   }
 
   void backdrop() {
@@ -83,7 +96,8 @@ class Painter {
       const double x = draw(0, 112), y = draw(4, 36), w = draw(8, 16);
       const Colour c = dimmed(vary({235, 235, 240}, 20), night_ ? 0.5 : 1);
       for (const auto& [dx, dy, size] : {std::array{-0.7, 0.1, 0.7}, {0.0, -0.1, 1.0}, {0.7, 0.1, 0.7}})
-        cv::ellipse(canvas_, {scaled(x + dx * w), scaled(y + dy * w)}, {scaled(w * size), scaled(w * size * 0.45)}, 0, 0, 360, paint_of(c), cv::FILLED, cv::LINE_AA);
+        cv::ellipse(canvas_, {scaled(x + dx * w), scaled(y + dy * w)}, {scaled(w * size), scaled(w * size * 0.45)}, 0,
+                    0, 360, paint_of(c), cv::FILLED, cv::LINE_AA);
     }
   }
 
@@ -94,7 +108,8 @@ class Painter {
       if (rng_.chance(0.5)) {
         fill({{scaled(x - w), horizon_}, {scaled(x), horizon_ - scaled(h)}, {scaled(x + w), horizon_}}, c);
       } else {
-        cv::ellipse(canvas_, {scaled(x), horizon_}, {scaled(w), scaled(h)}, 0, 180, 360, paint_of(c), cv::FILLED, cv::LINE_AA);
+        cv::ellipse(canvas_, {scaled(x), horizon_}, {scaled(w), scaled(h)}, 0, 180, 360, paint_of(c), cv::FILLED,
+                    cv::LINE_AA);
       }
     }
   }
@@ -114,15 +129,23 @@ class Painter {
       foot_y_ = horizon_ / scale_ + depth;
       size_ = 0.75 + depth / 70;
       switch (kind) {
-        case Kind::kHouse: house(); break;
-        case Kind::kTree: tree(); break;
-        case Kind::kPerson: person(); break;
+        case Kind::kHouse:
+          house();
+          break;
+        case Kind::kTree:
+          tree();
+          break;
+        case Kind::kPerson:
+          person();
+          break;
       }
     }
   }
 
   // A point relative to the object's foot: x to the right, y up.
-  [[nodiscard]] cv::Point at(double x, double y) const { return {scaled(foot_x_ + x * size_), scaled(foot_y_ - y * size_)}; }
+  [[nodiscard]] cv::Point at(double x, double y) const {
+    return {scaled(foot_x_ + x * size_), scaled(foot_y_ - y * size_)};
+  }
 
   void house() {
     const double w = draw(10, 16), h = draw(14, 22), roof = draw(8, 14);
@@ -148,7 +171,9 @@ class Painter {
   void person() {
     const Colour clothes{draw(40, 220), draw(40, 220), draw(40, 220)}, skin = vary({215, 170, 130}, 35);
     const int stroke = std::max(1, scaled(2.4 * size_));
-    const auto limb = [&](cv::Point a, cv::Point b, const Colour& c, int width) { cv::line(canvas_, a, b, paint_of(c), width, cv::LINE_AA); };
+    const auto limb = [&](cv::Point a, cv::Point b, const Colour& c, int width) {
+      cv::line(canvas_, a, b, paint_of(c), width, cv::LINE_AA);
+    };
     const Colour dark = dimmed(clothes, 0.6);
     limb(at(0, 9), at(-3, 0), dark, std::max(1, stroke - 1));
     limb(at(0, 9), at(3, 0), dark, std::max(1, stroke - 1));

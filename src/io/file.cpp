@@ -70,7 +70,8 @@ void OutputFile::write(std::string_view bytes) {
 }
 
 void OutputFile::sync() {
-  if (fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) fail("{}: cannot be written: {}", path_.string(), errno_text());
+  if (fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS)
+    fail("{}: cannot be written: {}", path_.string(), errno_text());
 }
 
 void OutputFile::close() {
@@ -78,7 +79,8 @@ void OutputFile::close() {
   if (descriptor >= 0 && ::close(descriptor) != 0) fail("{}: cannot be written: {}", path_.string(), errno_text());
 }
 
-AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), file_(temporary_name(path_), OutputFile::Mode::kTruncate) {}
+AtomicFile::AtomicFile(fs::path path)
+    : path_(std::move(path)), file_(temporary_name(path_), OutputFile::Mode::kTruncate) {}
 
 AtomicFile::~AtomicFile() {
   if (!committed_) unlink(file_.path().c_str());
@@ -121,7 +123,8 @@ void make_folder(const fs::path& path) {
   if (!fs::is_directory(path)) fail("{}: expected a folder, found a file", path.string());
 }
 
-FileLock::FileLock(const fs::path& path, std::string_view what) : descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+FileLock::FileLock(const fs::path& path, std::string_view what)
+    : descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (descriptor_ < 0) fail("{}: cannot be written: {}", path.string(), errno_text());
   if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     ::close(descriptor_);

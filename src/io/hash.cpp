@@ -51,7 +51,8 @@ std::string sha256_hex_of_file(const std::filesystem::path& path) {
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   ssize_t got;
-  while ((got = read(descriptor, buffer.data(), buffer.size())) > 0) hash.update({buffer.data(), static_cast<size_t>(got)});
+  while ((got = read(descriptor, buffer.data(), buffer.size())) > 0)
+    hash.update({buffer.data(), static_cast<size_t>(got)});
   const std::string reason = got < 0 ? errno_text() : "";
   close(descriptor);
   if (got < 0) fail("{}: cannot be read: {}", path.string(), reason);
@@ -60,7 +61,8 @@ std::string sha256_hex_of_file(const std::filesystem::path& path) {
 
 std::string base64_decode(std::string_view text) {
   std::string bytes(text.size() / 4 * 3 + 3, '\0');
-  const std::unique_ptr<EVP_ENCODE_CTX, decltype(&EVP_ENCODE_CTX_free)> context(EVP_ENCODE_CTX_new(), EVP_ENCODE_CTX_free);
+  const std::unique_ptr<EVP_ENCODE_CTX, decltype(&EVP_ENCODE_CTX_free)> context(EVP_ENCODE_CTX_new(),
+                                                                                EVP_ENCODE_CTX_free);
   EVP_DecodeInit(context.get());
   auto* const out = reinterpret_cast<unsigned char*>(bytes.data());
   int written = 0, tail = 0;
@@ -73,8 +75,9 @@ std::string base64_decode(std::string_view text) {
 
 std::string base64_encode(std::string_view bytes) {
   std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                                     reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   text.resize(static_cast<size_t>(length));
   return text;
 }

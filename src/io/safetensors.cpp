@@ -31,9 +31,15 @@ struct Dtype {
   at::ScalarType type;
   int64_t size;
 };
-constexpr std::array<Dtype, 10> kDtypes{{{"F64", at::kDouble, 8}, {"F32", at::kFloat, 4}, {"F16", at::kHalf, 2},
-                                         {"BF16", at::kBFloat16, 2}, {"I64", at::kLong, 8}, {"I32", at::kInt, 4},
-                                         {"I16", at::kShort, 2}, {"I8", at::kChar, 1}, {"U8", at::kByte, 1},
+constexpr std::array<Dtype, 10> kDtypes{{{"F64", at::kDouble, 8},
+                                         {"F32", at::kFloat, 4},
+                                         {"F16", at::kHalf, 2},
+                                         {"BF16", at::kBFloat16, 2},
+                                         {"I64", at::kLong, 8},
+                                         {"I32", at::kInt, 4},
+                                         {"I16", at::kShort, 2},
+                                         {"I8", at::kChar, 1},
+                                         {"U8", at::kByte, 1},
                                          {"BOOL", at::kBool, 1}}};
 
 const Dtype* find_dtype(const std::string& name) {
@@ -74,13 +80,14 @@ TensorInfo parse_entry(const Json& entry, const std::string& name, const fs::pat
   }
   int64_t count = 1;
   for (const int64_t extent : info.shape)
-    if (extent < 0 || __builtin_mul_overflow(count, extent, &count)) fail("{}: tensor {}: impossible shape", path.string(), name);
+    if (extent < 0 || __builtin_mul_overflow(count, extent, &count))
+      fail("{}: tensor {}: impossible shape", path.string(), name);
   if (info.begin < 0 || info.end < info.begin) fail("{}: tensor {}: impossible data_offsets", path.string(), name);
   int64_t bytes = 0;
   if (const Dtype* dtype = find_dtype(info.dtype))
     if (__builtin_mul_overflow(count, dtype->size, &bytes) || bytes != info.end - info.begin)
-      fail("{}: tensor {}: {} {} values need {} bytes, data_offsets hold {}", path.string(), name, count, info.dtype, bytes,
-           info.end - info.begin);
+      fail("{}: tensor {}: {} {} values need {} bytes, data_offsets hold {}", path.string(), name, count, info.dtype,
+           bytes, info.end - info.begin);
   return info;
 }
 
@@ -94,12 +101,14 @@ std::string safetensors_dtype(at::ScalarType type) {
 
 SafetensorsFile::SafetensorsFile(fs::path path) : path_(std::move(path)) {
   std::ifstream in(path_, std::ios::binary);
-  if (!in || fs::is_directory(path_)) fail("{}: cannot be read: {}", path_.string(), fs::is_directory(path_) ? "is a folder" : errno_text());
+  if (!in || fs::is_directory(path_))
+    fail("{}: cannot be read: {}", path_.string(), fs::is_directory(path_) ? "is a folder" : errno_text());
   const auto size = static_cast<int64_t>(fs::file_size(path_));
   uint64_t header_size = 0;
   in.read(reinterpret_cast<char*>(&header_size), sizeof header_size);
   if (!in) fail("{}: not a safetensors file: only {} bytes long", path_.string(), size);
-  if (header_size > static_cast<uint64_t>(kMaxHeader)) fail("{}: not a safetensors file: a header of {} bytes", path_.string(), header_size);
+  if (header_size > static_cast<uint64_t>(kMaxHeader))
+    fail("{}: not a safetensors file: a header of {} bytes", path_.string(), header_size);
   const int64_t data_begin = 8 + static_cast<int64_t>(header_size);
   if (data_begin > size)
     fail("{}: truncated: the header alone needs {} bytes, the file has {}", path_.string(), data_begin, size);
@@ -110,7 +119,8 @@ SafetensorsFile::SafetensorsFile(fs::path path) : path_(std::move(path)) {
   const Json header = parse_header(text, path_);
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
-      for (const auto& [key, value] : entry.items()) metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
+      for (const auto& [key, value] : entry.items())
+        metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
     } else {
       tensors_[name] = parse_entry(entry, name, path_);
     }
@@ -123,15 +133,18 @@ SafetensorsFile::SafetensorsFile(fs::path path) : path_(std::move(path)) {
   });
   int64_t end = 0;
   for (const auto& [info, name] : in_order) {
-    if (info->begin != end) fail("{}: tensor {}: its data {} another tensor's", path_.string(), *name, info->begin < end ? "overlaps" : "leaves a hole after");
+    if (info->begin != end)
+      fail("{}: tensor {}: its data {} another tensor's", path_.string(), *name,
+           info->begin < end ? "overlaps" : "leaves a hole after");
     end = info->end;
   }
   if (data_begin + end != size)
-    fail("{}: {}: the header describes {} bytes, the file has {}", path_.string(), data_begin + end > size ? "truncated" : "has bytes beyond its data",
-         data_begin + end, size);
+    fail("{}: {}: the header describes {} bytes, the file has {}", path_.string(),
+         data_begin + end > size ? "truncated" : "has bytes beyond its data", data_begin + end, size);
 
   data_ = end == 0 ? at::empty({0}, at::kByte)
-                   : at::from_file(path_.string(), /*shared=*/false, size, at::TensorOptions().dtype(at::kByte)).slice(0, data_begin);
+                   : at::from_file(path_.string(), /*shared=*/false, size, at::TensorOptions().dtype(at::kByte))
+                         .slice(0, data_begin);
 }
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
@@ -142,9 +155,11 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   if (!dtype) fail("{}: tensor {}: the type {} is not supported", path_.string(), name, info.dtype);
   if (info.begin == info.end) return at::empty(info.shape, dtype->type);
   at::Tensor bytes = data_.slice(0, info.begin, info.end);
-  if (reinterpret_cast<uintptr_t>(bytes.const_data_ptr()) % static_cast<uintptr_t>(dtype->size) != 0) bytes = bytes.clone();
+  if (reinterpret_cast<uintptr_t>(bytes.const_data_ptr()) % static_cast<uintptr_t>(dtype->size) != 0)
+    bytes = bytes.clone();
   // view(dtype) wants the storage offset to be a multiple of the item size, which a mapping need not give.
-  return at::from_blob(bytes.mutable_data_ptr(), info.shape, [bytes](void*) {}, at::TensorOptions().dtype(dtype->type));
+  return at::from_blob(
+      bytes.mutable_data_ptr(), info.shape, [bytes](void*) {}, at::TensorOptions().dtype(dtype->type));
 }
 
 SafetensorsModel::SafetensorsModel(const fs::path& path) {
@@ -167,7 +182,8 @@ SafetensorsModel::SafetensorsModel(const fs::path& path) {
       if (!fs::exists(path / file)) fail("{}: names the shard {}, which is missing", index.string(), file);
       files_.emplace_back(path / file);
       for (const std::string& name : names)
-        if (!files_.back().tensors().contains(name)) fail("{}: puts {} into {}, which lacks it", index.string(), name, file);
+        if (!files_.back().tensors().contains(name))
+          fail("{}: puts {} into {}, which lacks it", index.string(), name, file);
     }
   } else {
     fail("{}: found neither model.safetensors nor model.safetensors.index.json", path.string());
@@ -200,7 +216,9 @@ void write_safetensors(const fs::path& path, const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     SSL4RL_CHECK(!header.contains(name), "tensor {} twice", name);
     const int64_t bytes = static_cast<int64_t>(tensor.nbytes());
-    header[name] = {{"dtype", safetensors_dtype(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {{"dtype", safetensors_dtype(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();

@@ -26,7 +26,8 @@ PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Devi
       if (group.prompt->ids[static_cast<size_t>(i)] == image_id) image_rows.push_back(first + i);
     ids.insert(ids.end(), group.prompt->ids.begin(), group.prompt->ids.end());
     for (size_t axis = 0; axis < 3; ++axis)
-      positions[axis].insert(positions[axis].end(), group.prompt->positions[axis].begin(), group.prompt->positions[axis].end());
+      positions[axis].insert(positions[axis].end(), group.prompt->positions[axis].begin(),
+                             group.prompt->positions[axis].end());
     for (const ImagePatches& image : group.prompt->images) {
       patches.push_back(image.values);
       batch.grids.push_back(image.grid);
@@ -44,9 +45,12 @@ PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Devi
       ids.insert(ids.end(), completion.begin(), completion.end());
     }
   }
-  const auto to_device = [device](const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).to(device); };
+  const auto to_device = [device](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::kLong).to(device);
+  };
   batch.ids_T = to_device(ids);
-  batch.positions_AT = at::stack({at::tensor(positions[0], at::kLong), at::tensor(positions[1], at::kLong), at::tensor(positions[2], at::kLong)});
+  batch.positions_AT = at::stack(
+      {at::tensor(positions[0], at::kLong), at::tensor(positions[1], at::kLong), at::tensor(positions[2], at::kLong)});
   batch.image_rows_M = to_device(image_rows);
   if (!patches.empty()) batch.patches = at::cat(patches).to(device);
   batch.logit_rows_n = at::tensor(logit_rows, at::kLong);

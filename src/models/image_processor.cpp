@@ -12,8 +12,11 @@ namespace ssl4rl::models {
 
 ResizedSize smart_resize(int64_t height, int64_t width, int64_t factor, const PixelBounds& bounds) {
   const double h = static_cast<double>(height), w = static_cast<double>(width), f = static_cast<double>(factor);
-  if (std::max(h, w) / std::min(h, w) > 200) fail("an image of {}x{} pixels: one side may be at most 200 times the other", width, height);
-  const auto multiple = [f, factor](double length, double (*round)(double)) { return static_cast<int64_t>(round(length / f)) * factor; };
+  if (std::max(h, w) / std::min(h, w) > 200)
+    fail("an image of {}x{} pixels: one side may be at most 200 times the other", width, height);
+  const auto multiple = [f, factor](double length, double (*round)(double)) {
+    return static_cast<int64_t>(round(length / f)) * factor;
+  };
   const auto floor = [](double x) { return std::floor(x); };
   const auto ceil = [](double x) { return std::ceil(x); };
   ResizedSize size{multiple(h, std::nearbyint), multiple(w, std::nearbyint)};
@@ -27,9 +30,11 @@ ResizedSize smart_resize(int64_t height, int64_t width, int64_t factor, const Pi
   return size;
 }
 
-ImagePatches to_patches(const image::Image& picture, const VisionConfig& vision, const ImageSettings& settings, const PixelBounds& bounds) {
+ImagePatches to_patches(const image::Image& picture, const VisionConfig& vision, const ImageSettings& settings,
+                        const PixelBounds& bounds) {
   const ResizedSize size = smart_resize(picture.height, picture.width, vision.token_pixels(), bounds);
-  const image::Image resized = image::resize(picture, static_cast<int>(size.width), static_cast<int>(size.height), image::Filter::kBicubic);
+  const image::Image resized =
+      image::resize(picture, static_cast<int>(size.width), static_cast<int>(size.height), image::Filter::kBicubic);
   const int64_t p = vision.patch_size, merge = vision.merge_size, frames = vision.temporal_patch_size;
   const Grid grid{1, size.height / p, size.width / p};
   // (v / 255 − mean) / std as the reference computes it: rescaled in double, rounded to float32, then normalised.

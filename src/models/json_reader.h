@@ -16,14 +16,17 @@ class JsonReader {
  public:
   using Json = nlohmann::ordered_json;
 
-  JsonReader(Json json, std::string file, std::string path = "") : json_(std::move(json)), file_(std::move(file)), path_(std::move(path)) {
+  JsonReader(Json json, std::string file, std::string path = "")
+      : json_(std::move(json)), file_(std::move(file)), path_(std::move(path)) {
     if (!json_.is_object()) fail("{}: {}: expected an object", file_, path_.empty() ? "the file" : path_);
   }
 
   [[nodiscard]] bool has(std::string_view key) const { return json_.contains(key) && !json_[key].is_null(); }
   [[nodiscard]] const Json& json() const { return json_; }
   [[nodiscard]] const std::string& file() const { return file_; }
-  [[nodiscard]] std::string name(std::string_view key) const { return path_.empty() ? std::string(key) : path_ + "." + std::string(key); }
+  [[nodiscard]] std::string name(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
 
   [[nodiscard]] JsonReader object(std::string_view key) const {
     if (!has(key)) fail("{}: lacks \"{}\"", file_, name(key));
@@ -44,7 +47,9 @@ class JsonReader {
   }
   /// A positive integer.
   [[nodiscard]] int64_t count(std::string_view key) const { return checked(key, get<int64_t>(key)); }
-  [[nodiscard]] int64_t count(std::string_view key, int64_t otherwise) const { return checked(key, get<int64_t>(key, otherwise)); }
+  [[nodiscard]] int64_t count(std::string_view key, int64_t otherwise) const {
+    return checked(key, get<int64_t>(key, otherwise));
+  }
   /// A text that must be this one: what the program does not implement differently.
   void expect(std::string_view key, std::string_view only) const {
     if (const auto found = get<std::string>(key, std::string(only)); found != only)
@@ -53,7 +58,8 @@ class JsonReader {
 
  private:
   [[nodiscard]] int64_t checked(std::string_view key, int64_t value) const {
-    if (value <= 0 || value > (int64_t{1} << 40)) fail("{}: \"{}\": expected a positive integer, found {}", file_, name(key), value);
+    if (value <= 0 || value > (int64_t{1} << 40))
+      fail("{}: \"{}\": expected a positive integer, found {}", file_, name(key), value);
     return value;
   }
 

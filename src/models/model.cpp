@@ -16,21 +16,27 @@ using at::Tensor;
 
 const char* hub_dtype(at::ScalarType type) {
   switch (type) {
-    case at::kBFloat16: return "bfloat16";
-    case at::kHalf: return "float16";
-    case at::kDouble: return "float64";
-    default: return "float32";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kHalf:
+      return "float16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
   }
 }
 
 }  // namespace
 
-Model::Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device, at::ScalarType dtype)
+Model::Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device,
+             at::ScalarType dtype)
     : processor_(std::move(processor)) {
   load_weights(config(), io::SafetensorsModel(folder), at::TensorOptions().device(device).dtype(dtype), weights_);
 }
 
-Model::Model(std::shared_ptr<const Processor> processor, Weights weights) : processor_(std::move(processor)), weights_(std::move(weights)) {}
+Model::Model(std::shared_ptr<const Processor> processor, Weights weights)
+    : processor_(std::move(processor)), weights_(std::move(weights)) {}
 
 Tensor Model::embed(const PackedBatch& batch) const {
   // The image token's own row takes no part and gets no gradient (the padding index of embedding's backward).
@@ -43,18 +49,23 @@ Tensor Model::embed(const PackedBatch& batch) const {
 nn::RopeTable Model::rope(const Tensor& positions_AT) const {
   const TextConfig& text = config().text;
   std::vector<int64_t> axes;
-  for (size_t axis = 0; axis < text.mrope_section.size(); ++axis) axes.insert(axes.end(), static_cast<size_t>(text.mrope_section[axis]), static_cast<int64_t>(axis));
+  for (size_t axis = 0; axis < text.mrope_section.size(); ++axis)
+    axes.insert(axes.end(), static_cast<size_t>(text.mrope_section[axis]), static_cast<int64_t>(axis));
   return nn::rope_table(positions_AT, nn::rope_frequencies(text.head_dim / 2, text.rope_theta), axes, device());
 }
 
-Tensor Model::head(const Tensor& hidden_nD) const { return at::linear(nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps), weights_.head); }
+Tensor Model::head(const Tensor& hidden_nD) const {
+  return at::linear(nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps), weights_.head);
+}
 
 nn::TokenLogProbs Model::completion_logprobs(const PackedBatch& batch, double temperature) const {
   const nn::RopeTable table = rope(batch.positions_AT);
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
   // Table and plan by value: with recomputation a layer runs again after this function has returned.
-  const Attend attend = [&text, table, plan](int64_t, const Tensor& qkv_TEH) { return nn::attention(qkv_TEH, text.heads, text.key_heads, table, plan); };
+  const Attend attend = [&text, table, plan](int64_t, const Tensor& qkv_TEH) {
+    return nn::attention(qkv_TEH, text.heads, text.key_heads, table, plan);
+  };
   Tensor x_TD = embed(batch);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const auto run = [&text, &layer = weights_.layers[i], index = static_cast<int64_t>(i), attend](const Tensor& x) {
@@ -71,7 +82,8 @@ std::unique_ptr<nn::KvCache> Model::make_cache() const {
   return nn::make_kv_cache({text.layers, text.key_heads, text.head_dim}, weights_.embedding.options());
 }
 
-Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups, nn::KvCache& cache) const {
+Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups,
+                      nn::KvCache& cache) const {
   std::vector<PackedGroup> groups;
   for (const Prompt* prompt : prompts) groups.push_back({prompt, {}});
   const PackedBatch batch = pack(groups, config().ids.image, device());
@@ -83,20 +95,25 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
     for (size_t g = 0; g < groups.size(); ++g) {
       const nn::Span rows = batch.layout.groups[g].prompt;
       const Tensor group = qkv_TEH.narrow(0, rows.begin, rows.length);
-      cache.store_prompt(cache_groups[g], layer, group.narrow(1, text.heads, text.key_heads), group.narrow(1, text.heads + text.key_heads, text.key_heads));
+      cache.store_prompt(cache_groups[g], layer, group.narrow(1, text.heads, text.key_heads),
+                         group.narrow(1, text.heads + text.key_heads, text.key_heads));
     }
     return out;
   };
   Tensor x_TD = embed(batch);
-  for (size_t i = 0; i < weights_.layers.size(); ++i) x_TD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_TD, attend);
+  for (size_t i = 0; i < weights_.layers.size(); ++i)
+    x_TD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_TD, attend);
   std::vector<int64_t> last;
   for (const nn::GroupSpans& group : batch.layout.groups) last.push_back(group.prompt.end() - 1);
   return head(x_TD.index_select(0, at::tensor(last, at::kLong).to(device())));
 }
 
-Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids, std::span<const int64_t> positions, nn::KvCache& cache) const {
+Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
+                     std::span<const int64_t> positions, nn::KvCache& cache) const {
   const TextConfig& text = config().text;
-  const auto tensor = [](std::span<const int64_t> values) { return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong); };
+  const auto tensor = [](std::span<const int64_t> values) {
+    return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
+  };
   const nn::RopeTable table = rope(tensor(positions).expand({3, -1}));
   const Attend attend = [&](int64_t layer, const Tensor& qkv_nEH) {
     nn::apply_rope_(qkv_nEH, text.heads + text.key_heads, table);
@@ -104,7 +121,8 @@ Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_
                         qkv_nEH.narrow(1, text.heads + text.key_heads, text.key_heads));
   };
   Tensor x_nD = at::embedding(weights_.embedding, tensor(ids).to(device()));
-  for (size_t i = 0; i < weights_.layers.size(); ++i) x_nD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_nD, attend);
+  for (size_t i = 0; i < weights_.layers.size(); ++i)
+    x_nD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_nD, attend);
   return head(x_nD);
 }
 

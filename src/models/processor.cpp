@@ -13,9 +13,18 @@ namespace fs = std::filesystem;
 namespace {
 
 // Small files that belong to a model directory besides the weights.
-constexpr std::array kCompanions{"config.json",          "generation_config.json", "preprocessor_config.json", "processor_config.json",
-                                 "video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json",
-                                 "merges.txt",           "added_tokens.json",      "special_tokens_map.json",  "chat_template.json",
+constexpr std::array kCompanions{"config.json",
+                                 "generation_config.json",
+                                 "preprocessor_config.json",
+                                 "processor_config.json",
+                                 "video_preprocessor_config.json",
+                                 "tokenizer.json",
+                                 "tokenizer_config.json",
+                                 "vocab.json",
+                                 "merges.txt",
+                                 "added_tokens.json",
+                                 "special_tokens_map.json",
+                                 "chat_template.json",
                                  "chat_template.jinja"};
 
 }  // namespace
@@ -40,7 +49,8 @@ void Processor::find_special_ids() {
   const int64_t rows = config_.text.vocab_size;
   if (tokenizer_->size() > rows)
     fail("{}: the tokenizer has {} ids, the embedding only {} rows", folder_.string(), tokenizer_->size(), rows);
-  if (config_.ids.image < 0 || config_.ids.image >= rows) fail("{}: image_token_id {} is no row of the embedding", folder_.string(), config_.ids.image);
+  if (config_.ids.image < 0 || config_.ids.image >= rows)
+    fail("{}: image_token_id {} is no row of the embedding", folder_.string(), config_.ids.image);
   const auto end_of_turn = tokenizer_->id_of(family.end_of_turn);
   if (!end_of_turn) fail("{}: the tokenizer lacks {}", folder_.string(), family.end_of_turn);
   end_of_turn_ = *end_of_turn;
@@ -48,22 +58,27 @@ void Processor::find_special_ids() {
   if (end_of_sequence_.empty()) end_of_sequence_ = {end_of_turn_};
   std::vector<int64_t> never{config_.ids.image, config_.ids.video, config_.ids.vision_start, config_.ids.vision_end};
   for (const std::string& token : family.never_sampled) never.push_back(tokenizer_->id_of(token).value_or(-1));
-  const bool ends = config_.ids.padding && std::count(end_of_sequence_.begin(), end_of_sequence_.end(), *config_.ids.padding) > 0;
+  const bool ends =
+      config_.ids.padding && std::count(end_of_sequence_.begin(), end_of_sequence_.end(), *config_.ids.padding) > 0;
   if (config_.ids.padding && !ends) never.push_back(*config_.ids.padding);
   for (int64_t id = tokenizer_->size(); id < rows; ++id) never.push_back(id);
   std::erase_if(never, [rows](int64_t id) { return id < 0 || id >= rows; });
   forbidden_ = nn::Forbidden(std::move(never), rows);
 }
 
-std::string Processor::render(std::span<const text::Message> messages) const { return text::render(chat_, messages, true); }
+std::string Processor::render(std::span<const text::Message> messages) const {
+  return text::render(chat_, messages, true);
+}
 
-Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images, std::optional<int64_t> min_pixels,
-                         std::optional<int64_t> max_pixels) const {
-  const PixelBounds bounds{min_pixels.value_or(config_.image.min_pixels), max_pixels.value_or(config_.image.max_pixels)};
+Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
+                         std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+  const PixelBounds bounds{min_pixels.value_or(config_.image.min_pixels),
+                           max_pixels.value_or(config_.image.max_pixels)};
   if (bounds.min_pixels <= 0 || bounds.max_pixels < bounds.min_pixels)
     fail("expected 0 < min_pixels ≤ max_pixels, found {} and {}", bounds.min_pixels, bounds.max_pixels);
   Prompt prompt;
-  for (const image::Image& picture : images) prompt.images.push_back(to_patches(picture, config_.vision, config_.image, bounds));
+  for (const image::Image& picture : images)
+    prompt.images.push_back(to_patches(picture, config_.vision, config_.image, bounds));
   const int64_t per_token = config_.vision.merge_size * config_.vision.merge_size;
   size_t next_image = 0;
   for (const int64_t id : tokenizer_->encode(render(messages))) {
@@ -74,7 +89,8 @@ Prompt Processor::encode(std::span<const text::Message> messages, std::span<cons
     }
     prompt.ids.insert(prompt.ids.end(), static_cast<size_t>(repeat), id);
   }
-  SSL4RL_CHECK(next_image == prompt.images.size(), "{} image placeholders for {} images", next_image, prompt.images.size());
+  SSL4RL_CHECK(next_image == prompt.images.size(), "{} image placeholders for {} images", next_image,
+               prompt.images.size());
   set_positions(prompt, config_);
   return prompt;
 }
@@ -105,7 +121,8 @@ void set_positions(Prompt& prompt, const ModelConfig& config) {
     next += std::max({grid.t, rows, columns});
     i += static_cast<size_t>(grid.t * rows * columns);
   }
-  SSL4RL_CHECK(prompt.positions[0].size() == prompt.ids.size() && image == prompt.images.size(), "image tokens do not match the images");
+  SSL4RL_CHECK(prompt.positions[0].size() == prompt.ids.size() && image == prompt.images.size(),
+               "image tokens do not match the images");
   prompt.next_position = next;
 }
 

@@ -9,14 +9,16 @@ namespace {
 void read_rope(const JsonReader& json, TextConfig& text) {
   const bool nested = json.has("rope_parameters");
   const JsonReader rope = json.object(nested ? "rope_parameters" : "rope_scaling");
-  const std::string type = rope.has("rope_type") ? rope.get<std::string>("rope_type") : rope.get<std::string>("type", "default");
+  const std::string type =
+      rope.has("rope_type") ? rope.get<std::string>("rope_type") : rope.get<std::string>("type", "default");
   if (type != "default" && type != "mrope") fail("{}: the RoPE type \"{}\" is not supported", json.file(), type);
   text.rope_theta = nested ? rope.get<double>("rope_theta", 1e6) : json.get<double>("rope_theta", 1e6);
   text.mrope_section = rope.get<std::vector<int64_t>>("mrope_section");
   int64_t sum = 0;
   for (const int64_t section : text.mrope_section) sum += section;
   if (text.mrope_section.size() != 3 || sum * 2 != text.head_dim)
-    fail("{}: \"{}\": expected three numbers whose sum is half of the head dimension {}", json.file(), rope.name("mrope_section"), text.head_dim);
+    fail("{}: \"{}\": expected three numbers whose sum is half of the head dimension {}", json.file(),
+         rope.name("mrope_section"), text.head_dim);
 }
 
 void read_text(const JsonReader& json, TextConfig& text) {
@@ -29,8 +31,10 @@ void read_text(const JsonReader& json, TextConfig& text) {
   text.intermediate_size = json.count("intermediate_size");
   text.norm_eps = json.get<double>("rms_norm_eps", 1e-6);
   json.expect("hidden_act", "silu");
-  if (json.get<bool>("use_sliding_window", false)) fail("{}: \"use_sliding_window\": sliding windows are not supported", json.file());
-  if (text.heads % text.key_heads != 0) fail("{}: {} attention heads cannot share {} key heads", json.file(), text.heads, text.key_heads);
+  if (json.get<bool>("use_sliding_window", false))
+    fail("{}: \"use_sliding_window\": sliding windows are not supported", json.file());
+  if (text.heads % text.key_heads != 0)
+    fail("{}: {} attention heads cannot share {} key heads", json.file(), text.heads, text.key_heads);
   read_rope(json, text);
 }
 
@@ -48,7 +52,8 @@ void read_vision(const JsonReader& json, int64_t text_width, VisionConfig& visio
   json.expect("hidden_act", "silu");
   if (vision.in_channels != 3) fail("{}: {} image channels are not supported", json.file(), vision.in_channels);
   if (vision.hidden_size % vision.heads != 0 || vision.hidden_size / vision.heads % 4 != 0)
-    fail("{}: \"{}\" must be a multiple of 4 times \"{}\"", json.file(), json.name("hidden_size"), json.name("num_heads"));
+    fail("{}: \"{}\" must be a multiple of 4 times \"{}\"", json.file(), json.name("hidden_size"),
+         json.name("num_heads"));
   if (vision.window_size % vision.token_pixels() != 0)
     fail("{}: \"{}\" must be a multiple of {}", json.file(), json.name("window_size"), vision.token_pixels());
   if (const int64_t width = json.count("out_hidden_size", text_width); width != text_width)
@@ -59,7 +64,8 @@ void read_config(const JsonReader& json, ModelConfig& config) {
   const bool nested = json.has("text_config");  // transformers 4.52 and later nest what was flat before
   const JsonReader text = nested ? json.object("text_config") : json;
   read_text(text, config.text);
-  config.text.tie_embeddings = json.has("tie_word_embeddings") ? json.get<bool>("tie_word_embeddings") : text.get<bool>("tie_word_embeddings", false);
+  config.text.tie_embeddings = json.has("tie_word_embeddings") ? json.get<bool>("tie_word_embeddings")
+                                                               : text.get<bool>("tie_word_embeddings", false);
   read_vision(json.object("vision_config"), config.text.hidden_size, config.vision);
   config.ids.image = json.get<int64_t>("image_token_id");
   config.ids.video = json.get<int64_t>("video_token_id", -1);

@@ -18,9 +18,11 @@ namespace {
 using at::Tensor;
 using Plan = std::shared_ptr<const nn::AttentionPlan>;
 
-Tensor block_forward(const VisionConfig& config, const VisionBlock& block, const Tensor& x_PD, const nn::RopeTable& rope, const Plan& plan) {
+Tensor block_forward(const VisionConfig& config, const VisionBlock& block, const Tensor& x_PD,
+                     const nn::RopeTable& rope, const Plan& plan) {
   const int64_t head_dim = config.hidden_size / config.heads;
-  const Tensor qkv = block.qkv(nn::rms_norm(x_PD, block.norm1, config.norm_eps)).unflatten(1, {3 * config.heads, head_dim});
+  const Tensor qkv =
+      block.qkv(nn::rms_norm(x_PD, block.norm1, config.norm_eps)).unflatten(1, {3 * config.heads, head_dim});
   const Tensor h = x_PD + block.out(nn::attention(qkv, config.heads, config.heads, rope, plan));
   return h + block.down(nn::swiglu(block.gate_up(nn::rms_norm(h, block.norm2, config.norm_eps))));
 }
@@ -68,21 +70,25 @@ VisionLayout vision_layout(const VisionConfig& config, std::span<const Grid> gri
   return layout;
 }
 
-Tensor vision_tower(const VisionConfig& config, const VisionWeights& weights, const Tensor& patches, std::span<const Grid> grids, bool recompute) {
+Tensor vision_tower(const VisionConfig& config, const VisionWeights& weights, const Tensor& patches,
+                    std::span<const Grid> grids, bool recompute) {
   const VisionLayout layout = vision_layout(config, grids);
   const at::Device device = patches.device();
   const int64_t per_unit = config.merge_size * config.merge_size, units = static_cast<int64_t>(layout.order.size());
   SSL4RL_CHECK(patches.size(0) == units * per_unit, "{} patches for {} units", patches.size(0), units);
   const Tensor order = at::tensor(layout.order, at::kLong);
   const nn::RopeTable rope = vision_rope(config, layout, device);
-  const Plan windows = nn::make_plan(layout.window_lengths, device), images = nn::make_plan(layout.image_lengths, device);
+  const Plan windows = nn::make_plan(layout.window_lengths, device),
+             images = nn::make_plan(layout.image_lengths, device);
 
   const Tensor in_windows = patches.view({units, -1}).index_select(0, order.to(device)).view({units * per_unit, -1});
   Tensor x_PD = weights.patch_embed(in_windows.to(weights.patch_embed.weight.scalar_type()));
   for (size_t i = 0; i < weights.blocks.size(); ++i) {
     const bool full = std::count(config.full_blocks.begin(), config.full_blocks.end(), static_cast<int64_t>(i)) > 0;
     const Plan& plan = full ? images : windows;
-    const auto run = [&config, &block = weights.blocks[i], rope, plan](const Tensor& x) { return block_forward(config, block, x, rope, plan); };
+    const auto run = [&config, &block = weights.blocks[i], rope, plan](const Tensor& x) {
+      return block_forward(config, block, x, rope, plan);
+    };
     x_PD = recompute && x_PD.requires_grad() ? nn::recompute(run, x_PD) : run(x_PD);
   }
   const Tensor merged = nn::rms_norm(x_PD, weights.merger_norm, config.norm_eps).view({units, -1});

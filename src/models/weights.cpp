@@ -16,7 +16,8 @@ using at::Tensor;
 class TableBuilder {
  public:
   // A tensor that stands alone, under its own name.
-  void single(Tensor& tensor, Part part, const std::string& name, std::vector<int64_t> shape, std::vector<int64_t> file_shape = {}) {
+  void single(Tensor& tensor, Part part, const std::string& name, std::vector<int64_t> shape,
+              std::vector<int64_t> file_shape = {}) {
     if (file_shape.empty()) file_shape = shape;
     table_.push_back({name, &tensor, shape, part, {{name, std::move(file_shape), 0, shape[0]}}});
   }
@@ -29,7 +30,9 @@ class TableBuilder {
     Parameter parameter{name, &tensor, {}, part, {}};
     int64_t rows = 0;
     for (const Block& block : blocks) {
-      parameter.pieces.push_back({block.name, width ? std::vector<int64_t>{block.rows, width} : std::vector<int64_t>{block.rows}, rows, block.rows});
+      parameter.pieces.push_back({block.name,
+                                  width ? std::vector<int64_t>{block.rows, width} : std::vector<int64_t>{block.rows},
+                                  rows, block.rows});
       rows += block.rows;
     }
     parameter.shape = width ? std::vector<int64_t>{rows, width} : std::vector<int64_t>{rows};
@@ -40,7 +43,8 @@ class TableBuilder {
     single(linear.weight, part, name + ".weight", {out, in});
     if (bias) single(linear.bias, part, name + ".bias", {out});
   }
-  void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Block> blocks, int64_t in, bool bias) {
+  void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Block> blocks, int64_t in,
+                      bool bias) {
     const auto suffixed = [&blocks](const char* suffix) {
       std::vector<Block> named = blocks;
       for (Block& block : named) block.name += suffix;
@@ -64,11 +68,14 @@ void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
     DecoderLayer& layer = w.layers[i];
     const std::string at = fmt::format("model.layers.{}.", i), attention = at + "self_attn.", mlp = at + "mlp.";
     table.single(layer.input_norm, Part::kLanguage, at + "input_layernorm.weight", {c.hidden_size});
-    table.stacked_linear(layer.qkv, Part::kLanguage, attention + "qkv_proj",
-                         {{attention + "q_proj", query_width}, {attention + "k_proj", key_width}, {attention + "v_proj", key_width}}, c.hidden_size, true);
+    table.stacked_linear(
+        layer.qkv, Part::kLanguage, attention + "qkv_proj",
+        {{attention + "q_proj", query_width}, {attention + "k_proj", key_width}, {attention + "v_proj", key_width}},
+        c.hidden_size, true);
     table.linear(layer.out, Part::kLanguage, attention + "o_proj", c.hidden_size, query_width, false);
     table.single(layer.post_norm, Part::kLanguage, at + "post_attention_layernorm.weight", {c.hidden_size});
-    table.stacked_linear(layer.gate_up, Part::kLanguage, mlp + "gate_up_proj", {{mlp + "gate_proj", c.intermediate_size}, {mlp + "up_proj", c.intermediate_size}},
+    table.stacked_linear(layer.gate_up, Part::kLanguage, mlp + "gate_up_proj",
+                         {{mlp + "gate_proj", c.intermediate_size}, {mlp + "up_proj", c.intermediate_size}},
                          c.hidden_size, false);
     table.linear(layer.down, Part::kLanguage, mlp + "down_proj", c.hidden_size, c.intermediate_size, false);
   }
@@ -87,7 +94,8 @@ void describe_vision(const VisionConfig& c, int64_t out_width, VisionWeights& w,
     table.linear(block.qkv, Part::kVision, at + "attn.qkv", 3 * c.hidden_size, c.hidden_size, true);
     table.linear(block.out, Part::kVision, at + "attn.proj", c.hidden_size, c.hidden_size, true);
     table.single(block.norm2, Part::kVision, at + "norm2.weight", {c.hidden_size});
-    table.stacked_linear(block.gate_up, Part::kVision, at + "mlp.gate_up_proj", {{at + "mlp.gate_proj", c.intermediate_size}, {at + "mlp.up_proj", c.intermediate_size}},
+    table.stacked_linear(block.gate_up, Part::kVision, at + "mlp.gate_up_proj",
+                         {{at + "mlp.gate_proj", c.intermediate_size}, {at + "mlp.up_proj", c.intermediate_size}},
                          c.hidden_size, true);
     table.linear(block.down, Part::kVision, at + "mlp.down_proj", c.hidden_size, c.intermediate_size, true);
   }
@@ -100,13 +108,17 @@ void describe_vision(const VisionConfig& c, int64_t out_width, VisionWeights& w,
 // Names of a list, the first few of them.
 std::string some(const std::vector<std::string>& names) {
   constexpr size_t kShown = 8;
-  const std::vector<std::string> first(names.begin(), names.begin() + static_cast<ptrdiff_t>(std::min(kShown, names.size())));
-  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
+  const std::vector<std::string> first(names.begin(),
+                                       names.begin() + static_cast<ptrdiff_t>(std::min(kShown, names.size())));
+  return fmt::format("{}{}", fmt::join(first, ", "),
+                     names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
 }  // namespace
 
-Tensor Linear::operator()(const Tensor& x) const { return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight); }
+Tensor Linear::operator()(const Tensor& x) const {
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
 
 std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights) {
   TableBuilder table;
@@ -122,11 +134,13 @@ std::string hub_name(std::string name) {
     return true;
   };
   // transformers 4.52 to 4.57 wrote model.visual.* and model.language_model.*
-  if (!replace("model.visual.", "visual.") && !replace("model.language_model.", "model.")) replace("language_model.model.", "model.");
+  if (!replace("model.visual.", "visual.") && !replace("model.language_model.", "model."))
+    replace("language_model.model.", "model.");
   return name;
 }
 
-void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options, Weights& weights) {
+void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
+                  Weights& weights) {
   std::map<std::string, std::string> in_file;  // hub name → name in the file
   for (const std::string& name : files.names()) in_file[hub_name(name)] = name;
 
@@ -140,7 +154,8 @@ void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, 
       if (found == in_file.end()) {
         missing.push_back(piece.name);
       } else if (const auto& shape = files.info(found->second).shape; shape != piece.shape) {
-        misshapen.push_back(fmt::format("{} [{}] instead of [{}]", piece.name, fmt::join(shape, ", "), fmt::join(piece.shape, ", ")));
+        misshapen.push_back(
+            fmt::format("{} [{}] instead of [{}]", piece.name, fmt::join(shape, ", "), fmt::join(piece.shape, ", ")));
       }
     }
   if (config.text.tie_embeddings) wanted.insert("lm_head.weight");  // a raw state dictionary holds it a second time
@@ -152,7 +167,8 @@ void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, 
     if (!missing.empty()) complaints.push_back("missing tensors: " + some(missing));
     if (!misshapen.empty()) complaints.push_back("tensors of another shape: " + some(misshapen));
     if (!unexpected.empty()) complaints.push_back("unexpected tensors: " + some(unexpected));
-    fail("{}: the weights do not fit config.json; {}", files.files().front().path().parent_path().string(), fmt::join(complaints, "; "));
+    fail("{}: the weights do not fit config.json; {}", files.files().front().path().parent_path().string(),
+         fmt::join(complaints, "; "));
   }
 
   const at::NoGradGuard no_grad;
@@ -170,7 +186,8 @@ io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights) {
   io::NamedTensors tensors;
   for (const Parameter& parameter : parameter_table(config, weights))
     for (const auto& piece : parameter.pieces)
-      tensors.emplace_back(piece.name, parameter.tensor->detach().narrow(0, piece.first_row, piece.rows).view(piece.shape));
+      tensors.emplace_back(piece.name,
+                           parameter.tensor->detach().narrow(0, piece.first_row, piece.rows).view(piece.shape));
   return tensors;
 }
 

@@ -29,14 +29,16 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     return forward_cpu(gate_up);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const Tensor gate_up = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
     const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
     Tensor result = at::empty_like(gate_up);
     const float *g = grad.const_data_ptr<float>(), *in = gate_up.const_data_ptr<float>();
     float* const out = result.mutable_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-      kernels::best().swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin, width);
+      kernels::best().swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin,
+                                      width);
     });
     return {result};
   }

@@ -40,8 +40,8 @@ struct HeldPlan : torch::CustomClassHolder {
 };
 
 struct Attention : torch::autograd::Function<Attention> {
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& qkv, int64_t heads, int64_t key_heads, const Tensor& cos,
-                        const Tensor& sin, const std::shared_ptr<const AttentionPlan>& plan) {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& qkv, int64_t heads, int64_t key_heads,
+                        const Tensor& cos, const Tensor& sin, const std::shared_ptr<const AttentionPlan>& plan) {
     apply_rope_(qkv, heads + key_heads, {cos, sin});
     const AttentionOutput result = attention_forward(qkv.narrow(1, 0, heads), qkv.narrow(1, heads, key_heads),
                                                      qkv.narrow(1, heads + key_heads, key_heads), *plan);
@@ -52,7 +52,8 @@ struct Attention : torch::autograd::Function<Attention> {
     return result.out_TNH.flatten(1);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor& qkv = saved[0];
     const int64_t heads = ctx->saved_data["heads"].toInt(), key_heads = ctx->saved_data["key_heads"].toInt();
@@ -62,7 +63,8 @@ struct Attention : torch::autograd::Function<Attention> {
     };
     const Tensor grad = grads[0].contiguous().view(saved[3].sizes());
     Tensor dqkv = at::empty_like(qkv);
-    attention_backward(grad, part(qkv, 0), part(qkv, 1), part(qkv, 2), {saved[3], saved[4]}, *plan, part(dqkv, 0), part(dqkv, 1), part(dqkv, 2));
+    attention_backward(grad, part(qkv, 0), part(qkv, 1), part(qkv, 2), {saved[3], saved[4]}, *plan, part(dqkv, 0),
+                       part(dqkv, 1), part(dqkv, 2));
     apply_rope_(dqkv, heads + key_heads, {saved[1], saved[2]}, -1);
     return {dqkv, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
@@ -101,9 +103,11 @@ std::shared_ptr<const AttentionPlan> make_plan(const std::vector<int64_t>& lengt
   return plan;
 }
 
-AttentionOutput attention_forward(const Tensor& q_TNH, const Tensor& k_TKH, const Tensor& v_TKH, const AttentionPlan& plan, AttentionBody kind) {
-  SSL4RL_CHECK(q_TNH.size(0) == plan.tokens && q_TNH.size(1) % k_TKH.size(1) == 0, "attention of {} rows and {} heads over {} heads; the plan has {} rows",
-               q_TNH.size(0), q_TNH.size(1), k_TKH.size(1), plan.tokens);
+AttentionOutput attention_forward(const Tensor& q_TNH, const Tensor& k_TKH, const Tensor& v_TKH,
+                                  const AttentionPlan& plan, AttentionBody kind) {
+  SSL4RL_CHECK(q_TNH.size(0) == plan.tokens && q_TNH.size(1) % k_TKH.size(1) == 0,
+               "attention of {} rows and {} heads over {} heads; the plan has {} rows", q_TNH.size(0), q_TNH.size(1),
+               k_TKH.size(1), plan.tokens);
   const SegmentBody body = choose_body(q_TNH, kind);
   AttentionOutput result = body.forward(q_TNH, k_TKH, v_TKH, plan.self);
   if (!plan.cross) return result;
@@ -118,15 +122,21 @@ AttentionOutput attention_forward(const Tensor& q_TNH, const Tensor& k_TKH, cons
   return result;
 }
 
-void attention_backward(const Tensor& grad_TNH, const Tensor& q_TNH, const Tensor& k_TKH, const Tensor& v_TKH, const AttentionOutput& output,
-                        const AttentionPlan& plan, const Tensor& dq_TNH, const Tensor& dk_TKH, const Tensor& dv_TKH, AttentionBody kind) {
+void attention_backward(const Tensor& grad_TNH, const Tensor& q_TNH, const Tensor& k_TKH, const Tensor& v_TKH,
+                        const AttentionOutput& output, const AttentionPlan& plan, const Tensor& dq_TNH,
+                        const Tensor& dk_TKH, const Tensor& dv_TKH, AttentionBody kind) {
   const SegmentBody body = choose_body(q_TNH, kind);
-  body.backward(grad_TNH, q_TNH, k_TKH, v_TKH, output.out_TNH, output.lse_NT, plan.self, dq_TNH, dk_TKH, dv_TKH, /*add=*/false);
-  if (plan.cross) body.backward(grad_TNH, q_TNH, k_TKH, v_TKH, output.out_TNH, output.lse_NT, *plan.cross, dq_TNH, dk_TKH, dv_TKH, /*add=*/true);
+  body.backward(grad_TNH, q_TNH, k_TKH, v_TKH, output.out_TNH, output.lse_NT, plan.self, dq_TNH, dk_TKH, dv_TKH,
+                /*add=*/false);
+  if (plan.cross)
+    body.backward(grad_TNH, q_TNH, k_TKH, v_TKH, output.out_TNH, output.lse_NT, *plan.cross, dq_TNH, dk_TKH, dv_TKH,
+                  /*add=*/true);
 }
 
-Tensor attention(const Tensor& qkv_TEH, int64_t query_heads, int64_t key_heads, const RopeTable& rope, const std::shared_ptr<const AttentionPlan>& plan) {
-  if (at::GradMode::is_enabled() && qkv_TEH.requires_grad()) return Attention::apply(qkv_TEH, query_heads, key_heads, rope.cos_TR, rope.sin_TR, plan);
+Tensor attention(const Tensor& qkv_TEH, int64_t query_heads, int64_t key_heads, const RopeTable& rope,
+                 const std::shared_ptr<const AttentionPlan>& plan) {
+  if (at::GradMode::is_enabled() && qkv_TEH.requires_grad())
+    return Attention::apply(qkv_TEH, query_heads, key_heads, rope.cos_TR, rope.sin_TR, plan);
   apply_rope_(qkv_TEH, query_heads + key_heads, rope);
   return attention_forward(qkv_TEH.narrow(1, 0, query_heads), qkv_TEH.narrow(1, query_heads, key_heads),
                            qkv_TEH.narrow(1, query_heads + key_heads, key_heads), *plan)

@@ -7,11 +7,13 @@ namespace ssl4rl::nn {
 
 struct SegmentBody {
   /// Results for the queries' rows only: out [rows, N, H], lse [N, rows], rows counted from the first segment's.
-  AttentionOutput (*forward)(const at::Tensor& q_TNH, const at::Tensor& k_TKH, const at::Tensor& v_TKH, const Segments& segments);
+  AttentionOutput (*forward)(const at::Tensor& q_TNH, const at::Tensor& k_TKH, const at::Tensor& v_TKH,
+                             const Segments& segments);
   /// dq, dk and dv of the rows that the segments touch; set where `add` is false, else added.
-  void (*backward)(const at::Tensor& grad_TNH, const at::Tensor& q_TNH, const at::Tensor& k_TKH, const at::Tensor& v_TKH,
-                   const at::Tensor& out_TNH, const at::Tensor& lse_NT, const Segments& segments, const at::Tensor& dq_TNH,
-                   const at::Tensor& dk_TKH, const at::Tensor& dv_TKH, bool add);
+  void (*backward)(const at::Tensor& grad_TNH, const at::Tensor& q_TNH, const at::Tensor& k_TKH,
+                   const at::Tensor& v_TKH, const at::Tensor& out_TNH, const at::Tensor& lse_NT,
+                   const Segments& segments, const at::Tensor& dq_TNH, const at::Tensor& dk_TKH,
+                   const at::Tensor& dv_TKH, bool add);
 };
 
 [[nodiscard]] SegmentBody cpu_body();         // float32 on the CPU

@@ -2,7 +2,8 @@
 //
 // The operators take q [rows, N, H] and k, v [rows, K, H] with int32 offsets on the device, bfloat16 or float16, H a
 // multiple of 8 up to 256, on sm80 or newer; lse is [N, rows] float32. They are plain ATen calls: this file compiles
-// without CUDA, where the calls throw. Their signatures drift between LibTorch's versions, so they are called here only.
+// without CUDA, where the calls throw. Their signatures drift between LibTorch's versions, so they are called here
+// only.
 #include <ATen/ATen.h>
 
 #include "attention_body.h"
@@ -15,19 +16,21 @@ using at::Tensor;
 Tensor rows_of(const Tensor& x, Span span) { return x.narrow(0, span.begin, span.length); }
 
 AttentionOutput forward(const Tensor& q, const Tensor& k, const Tensor& v, const Segments& s) {
-  auto [out, lse, rng_state, unused, debug_mask] = at::_flash_attention_forward(
-      rows_of(q, query_rows(s)), rows_of(k, key_rows(s)), rows_of(v, key_rows(s)), s.query_offsets, s.key_offsets, s.longest_query, s.longest_key,
-      /*dropout_p=*/0.0, s.causal, /*return_debug_mask=*/false);
+  auto [out, lse, rng_state, unused, debug_mask] =
+      at::_flash_attention_forward(rows_of(q, query_rows(s)), rows_of(k, key_rows(s)), rows_of(v, key_rows(s)),
+                                   s.query_offsets, s.key_offsets, s.longest_query, s.longest_key,
+                                   /*dropout_p=*/0.0, s.causal, /*return_debug_mask=*/false);
   return {out, lse};
 }
 
-void backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& lse, const Segments& s,
-              const Tensor& dq, const Tensor& dk, const Tensor& dv, bool add) {
+void backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+              const Tensor& lse, const Segments& s, const Tensor& dq, const Tensor& dk, const Tensor& dv, bool add) {
   const Span queries = query_rows(s), keys = key_rows(s);
   const Tensor rng_state = at::zeros({2}, q.options().dtype(at::kUInt64)), unused = at::empty({}, rng_state.options());
   const auto [gq, gk, gv] = at::_flash_attention_backward(
       rows_of(grad, queries), rows_of(q, queries), rows_of(k, keys), rows_of(v, keys), rows_of(out, queries),
-      lse.narrow(1, queries.begin, queries.length).contiguous(), s.query_offsets, s.key_offsets, s.longest_query, s.longest_key, 0.0, s.causal, rng_state, unused);
+      lse.narrow(1, queries.begin, queries.length).contiguous(), s.query_offsets, s.key_offsets, s.longest_query,
+      s.longest_key, 0.0, s.causal, rng_state, unused);
   const auto put = [&](const Tensor& target, Span span, const Tensor& value) {
     Tensor view = rows_of(target, span);
     if (add) {

@@ -1,5 +1,5 @@
-// The reference body: plain operators, segment by segment, on any device and type. Scores are materialised, so it is for
-// float32 on CUDA and for tests.
+// The reference body: plain operators, segment by segment, on any device and type. Scores are materialised, so it is
+// for float32 on CUDA and for tests.
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -28,7 +28,8 @@ Tensor scores(const Tensor& q_NLH, const Tensor& k_NLH, bool causal) {
 AttentionOutput forward(const Tensor& q, const Tensor& k, const Tensor& v, const Segments& segments) {
   const Span rows = query_rows(segments);
   const auto wide = wide_type(q);
-  AttentionOutput result{at::empty({rows.length, q.size(1), q.size(2)}, q.options()), at::empty({q.size(1), rows.length}, q.options().dtype(wide))};
+  AttentionOutput result{at::empty({rows.length, q.size(1), q.size(2)}, q.options()),
+                         at::empty({q.size(1), rows.length}, q.options().dtype(wide))};
   for (const auto& [queries, keys] : segments.pairs) {
     const Tensor s = scores(by_head(q, queries, q.size(1), wide), by_head(k, keys, q.size(1), wide), segments.causal);
     const Tensor lse = s.logsumexp(-1);
@@ -39,15 +40,18 @@ AttentionOutput forward(const Tensor& q, const Tensor& k, const Tensor& v, const
   return result;
 }
 
-void backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out, const Tensor& lse, const Segments& segments,
-              const Tensor& dq, const Tensor& dk, const Tensor& dv, bool add) {
+void backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+              const Tensor& lse, const Segments& segments, const Tensor& dq, const Tensor& dk, const Tensor& dv,
+              bool add) {
   const auto wide = wide_type(q);
   const int64_t heads = q.size(1), key_heads = k.size(1);
   const double scale = 1 / std::sqrt(static_cast<double>(q.size(2)));
   for (const auto& [queries, keys] : segments.pairs) {
-    const Tensor qs = by_head(q, queries, heads, wide), ks = by_head(k, keys, heads, wide), vs = by_head(v, keys, heads, wide);
+    const Tensor qs = by_head(q, queries, heads, wide), ks = by_head(k, keys, heads, wide),
+                 vs = by_head(v, keys, heads, wide);
     const Tensor g = by_head(grad, queries, heads, wide), o = by_head(out, queries, heads, wide);
-    const Tensor p = (scores(qs, ks, segments.causal) - lse.narrow(1, queries.begin, queries.length).unsqueeze(-1)).exp();
+    const Tensor p =
+        (scores(qs, ks, segments.causal) - lse.narrow(1, queries.begin, queries.length).unsqueeze(-1)).exp();
     const Tensor ds = p * (at::matmul(g, vs.transpose(1, 2)) - (g * o).sum(-1, true)) * scale;
     const auto put = [&](const Tensor& target, Span span, Tensor value_NLH) {
       if (target.size(1) != heads) value_NLH = value_NLH.unflatten(0, {key_heads, heads / key_heads}).sum(1);

@@ -1,5 +1,5 @@
-// Compiled once per instruction set (CMakeLists.txt), each time into a namespace of its own, and chosen when the program
-// starts (kernels_dispatch.cpp). The loops are written so that GCC vectorises them; sums may be reassociated.
+// Compiled once per instruction set (CMakeLists.txt), each time into a namespace of its own, and chosen when the
+// program starts (kernels_dispatch.cpp). The loops are written so that GCC vectorises them; sums may be reassociated.
 //
 // Nothing here may be an inline function of a header that is shared with other files: the linker would keep one of the
 // copies, perhaps one for an instruction set that the processor lacks.
@@ -47,7 +47,7 @@ void rms_norm(const float* x, const float* weight, float* y, float* rstd, int64_
 }
 
 void rms_norm_backward(const float* dy, const float* x, const float* weight, const float* rstd, float* dx,
-                                     float* dweight, int64_t rows, int64_t width) {
+                       float* dweight, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; ++r, dy += width, x += width, dx += width) {
     const float scale = rstd[r];
     float dot = 0;
@@ -74,7 +74,8 @@ void swiglu_backward(const float* dout, const float* gate_up, float* dgate_up, i
     }
 }
 
-void rope(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin, float direction) {
+void rope(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin,
+          float direction) {
   for (int64_t r = 0; r < rows; ++r, x += stride, cos += half, sin += half)
     for (int64_t h = 0; h < heads; ++h) {
       float* const a = x + h * 2 * half;
@@ -103,12 +104,14 @@ void logit_stats(const float* logits, int64_t rows, int64_t width, float inverse
 }
 
 void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_temperature, const float* log_sum_exp,
-                                  const float* scale) {
+                    const float* scale) {
   for (int64_t r = 0; r < rows; ++r, logits += width)
-    for (int64_t i = 0; i < width; ++i) logits[i] = scale[r] * exp_approx(logits[i] * inverse_temperature - log_sum_exp[r]);
+    for (int64_t i = 0; i < width; ++i)
+      logits[i] = scale[r] * exp_approx(logits[i] * inverse_temperature - log_sum_exp[r]);
 }
 
-void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, float* lse) {
+void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
+                       float* lse) {
   for (int64_t r = 0; r < rows; ++r, scores += stride) {
     const int64_t valid = first + r * step;
     float highest = scores[0], sum = 0;
@@ -124,7 +127,8 @@ void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t firs
   }
 }
 
-void attention_probabilities(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, const float* lse) {
+void attention_probabilities(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
+                             const float* lse) {
   for (int64_t r = 0; r < rows; ++r, scores += stride) {
     const int64_t valid = first + r * step;
     for (int64_t i = 0; i < valid; ++i) scores[i] = exp_approx(scores[i] - lse[r]);
@@ -132,9 +136,10 @@ void attention_probabilities(float* scores, int64_t rows, int64_t stride, int64_
   }
 }
 
-void attention_dscores(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns, const float* out, const float* dout,
-                       int64_t out_stride, int64_t d) {
-  for (int64_t r = 0; r < rows; ++r, probabilities += stride, dscores += stride, out += out_stride, dout += out_stride) {
+void attention_dscores(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns,
+                       const float* out, const float* dout, int64_t out_stride, int64_t d) {
+  for (int64_t r = 0; r < rows;
+       ++r, probabilities += stride, dscores += stride, out += out_stride, dout += out_stride) {
     float delta = 0;
     for (int64_t i = 0; i < d; ++i) delta += out[i] * dout[i];
     for (int64_t i = 0; i < columns; ++i) dscores[i] = probabilities[i] * (dscores[i] - delta);
@@ -147,8 +152,8 @@ constexpr int64_t kRows = 4;  // register tile: four rows of kBlock sums
 
 }  // namespace
 
-void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks, int64_t blocks,
-                                float* scores, int64_t score_stride) {
+void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks,
+                  int64_t blocks, float* scores, int64_t score_stride) {
   for (int64_t first = 0; first < rows; first += kRows) {
     const int64_t count = smaller(kRows, rows - first);
     const float* row[kRows];  // a short tile computes its last row again
@@ -161,7 +166,8 @@ void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, c
           const float value = row[r][h];
           for (int64_t p = 0; p < kBlock; ++p) sum[r][p] += value * key[p];
         }
-      for (int64_t r = 0; r < count; ++r) __builtin_memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
+      for (int64_t r = 0; r < count; ++r)
+        __builtin_memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
     }
   }
 }
@@ -183,8 +189,8 @@ void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t s
   for (int64_t p = 0; p < second_begin + second; ++p) scores[p] *= scale;
 }
 
-void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks, int64_t count, int64_t d,
-                                float* out, int64_t row_stride) {
+void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks,
+                  int64_t count, int64_t d, float* out, int64_t row_stride) {
   for (int64_t first = 0; first < rows; first += kRows) {
     const int64_t tile = smaller(kRows, rows - first);
     const float* row[kRows];
@@ -206,7 +212,18 @@ void block_values(const float* weights, int64_t rows, int64_t weight_stride, con
 }
 
 extern const Table table;
-const Table table{rms_norm,          rms_norm_backward,       swiglu,            swiglu_backward, rope,          logit_stats, scaled_softmax,
-                  attention_softmax, attention_probabilities, attention_dscores, block_scores,    split_softmax, block_values};
+const Table table{rms_norm,
+                  rms_norm_backward,
+                  swiglu,
+                  swiglu_backward,
+                  rope,
+                  logit_stats,
+                  scaled_softmax,
+                  attention_softmax,
+                  attention_probabilities,
+                  attention_dscores,
+                  block_scores,
+                  split_softmax,
+                  block_values};
 
 }  // namespace ssl4rl::nn::kernels::SSL4RL_ISA

@@ -1,6 +1,6 @@
-// Fused float32 loops for the CPU, on plain pointers. Each works on a range of rows, so that callers can spread the rows
-// over threads; no result depends on how the rows are cut. Compiled for several instruction sets; the best that the
-// processor has is chosen when the program starts. Knows nothing of tensors.
+// Fused float32 loops for the CPU, on plain pointers. Each works on a range of rows, so that callers can spread the
+// rows over threads; no result depends on how the rows are cut. Compiled for several instruction sets; the best that
+// the processor has is chosen when the program starts. Knows nothing of tensors.
 #pragma once
 
 #include <cstdint>
@@ -20,41 +20,46 @@ struct Table {
   /// y = x / rms(x) * weight, row by row; x, y [rows, width]. rstd (may be null) [rows] = 1 / rms(x).
   void (*rms_norm)(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps);
   /// dx, and dweight [width] += the rows' part.
-  void (*rms_norm_backward)(const float* dy, const float* x, const float* weight, const float* rstd, float* dx, float* dweight,
-                         int64_t rows, int64_t width);
+  void (*rms_norm_backward)(const float* dy, const float* x, const float* weight, const float* rstd, float* dx,
+                            float* dweight, int64_t rows, int64_t width);
 
   /// out = silu(gate) * up; gate_up [rows, 2 * width] holds gate then up, out [rows, width].
   void (*swiglu)(const float* gate_up, float* out, int64_t rows, int64_t width);
   void (*swiglu_backward)(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width);
 
-  /// Rotates the first `heads` heads of each row in place: pairs (i, i + half) by the angle whose cosine and sine stand at
-  /// [row, i]; direction +1, or -1 for the inverse. x [rows, stride], heads of 2 * half values.
-  void (*rope)(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin, float direction);
+  /// Rotates the first `heads` heads of each row in place: pairs (i, i + half) by the angle whose cosine and sine stand
+  /// at [row, i]; direction +1, or -1 for the inverse. x [rows, stride], heads of 2 * half values.
+  void (*rope)(float* x, int64_t rows, int64_t stride, int64_t heads, int64_t half, const float* cos, const float* sin,
+               float direction);
 
   /// Softmax statistics of rows of logits / temperature, in one pass: logits [rows, width].
   void (*logit_stats)(const float* logits, int64_t rows, int64_t width, float inverse_temperature, LogitStats* stats);
   /// logits ← scale[row] * softmax(logits / temperature), given the log-sum-exp of each row.
-  void (*scaled_softmax)(float* logits, int64_t rows, int64_t width, float inverse_temperature, const float* log_sum_exp, const float* scale);
+  void (*scaled_softmax)(float* logits, int64_t rows, int64_t width, float inverse_temperature,
+                         const float* log_sum_exp, const float* scale);
 
-  /// Softmax of rows of attention scores, in place. Row r has `first + r * step` valid columns (step 1: causal, 0: not); the
-  /// rest of its `columns` becomes 0. lse [rows] = log-sum-exp of each row.
-  void (*attention_softmax)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, float* lse);
+  /// Softmax of rows of attention scores, in place. Row r has `first + r * step` valid columns (step 1: causal, 0:
+  /// not); the rest of its `columns` becomes 0. lse [rows] = log-sum-exp of each row.
+  void (*attention_softmax)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
+                            float* lse);
   /// The same probabilities from scores and a log-sum-exp that is known.
-  void (*attention_probabilities)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns, const float* lse);
+  void (*attention_probabilities)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step,
+                                  int64_t columns, const float* lse);
   /// dscores ← probabilities * (dscores − Σ dout · out), row by row; out and dout are rows of d values at out_stride.
-  void (*attention_dscores)(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns, const float* out,
-                            const float* dout, int64_t out_stride, int64_t d);
+  void (*attention_dscores)(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns,
+                            const float* out, const float* dout, int64_t out_stride, int64_t d);
 
-  /// Keys and values of one key head live in blocks of kBlock positions: a key block is [d, kBlock] (transposed), a value
-  /// block [kBlock, d]. Value blocks are read up to kBlock floats beyond their end.
-  /// scores[r, b * kBlock + p] = q[r] · key p of block b, for `rows` query rows at distance row_stride.
-  void (*block_scores)(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks, int64_t blocks,
-                    float* scores, int64_t score_stride);
-  /// Softmax over scores[0, first) and scores[second_begin, second_begin + second) together, in place; the rest becomes 0.
+  /// Keys and values of one key head live in blocks of kBlock positions: a key block is [d, kBlock] (transposed), a
+  /// value block [kBlock, d]. Value blocks are read up to kBlock floats beyond their end. scores[r, b * kBlock + p] =
+  /// q[r] · key p of block b, for `rows` query rows at distance row_stride.
+  void (*block_scores)(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks,
+                       int64_t blocks, float* scores, int64_t score_stride);
+  /// Softmax over scores[0, first) and scores[second_begin, second_begin + second) together, in place; the rest becomes
+  /// 0.
   void (*split_softmax)(float* scores, int64_t first, int64_t second_begin, int64_t second);
   /// out[r] += Σ_p weights[r, p] · value p, over `count` positions in blocks.
-  void (*block_values)(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks, int64_t count, int64_t d,
-                    float* out, int64_t row_stride);
+  void (*block_values)(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks,
+                       int64_t count, int64_t d, float* out, int64_t row_stride);
 };
 
 /// The loops for this processor.

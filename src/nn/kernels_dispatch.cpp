@@ -18,7 +18,8 @@ extern const Table table;
 int choices(Choice* out) {
   int count = 0;
 #ifdef SSL4RL_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
     out[count++] = {"avx512", &avx512::table};
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[count++] = {"avx2", &avx2::table};
 #endif
@@ -27,7 +28,7 @@ int choices(Choice* out) {
 }
 
 const Table& best() {
-  static const Table& chosen = [] () -> const Table& {
+  static const Table& chosen = []() -> const Table& {
     Choice all[kMostChoices];
     choices(all);
     return *all[0].table;

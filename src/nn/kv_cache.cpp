@@ -41,14 +41,16 @@ class ReferenceKvCache final : public KvCache {
     l.prompt_v.copy_(v_PKH);
   }
 
-  Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH, const Tensor& v_nKH) override {
+  Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH,
+                const Tensor& v_nKH) override {
     Tensor out = at::empty({q_nNH.size(0), q_nNH.size(1) * q_nNH.size(2)}, q_nNH.options());
     for (size_t begin = 0; begin < rows.size();) {
       size_t end = begin;
       while (end < rows.size() && rows[end].group == rows[begin].group) ++end;
       const auto first = static_cast<int64_t>(begin), count = static_cast<int64_t>(end - begin);
-      out.narrow(0, first, count).copy_(attend_group(layer, rows.subspan(begin, end - begin), q_nNH.narrow(0, first, count),
-                                                     k_nKH.narrow(0, first, count), v_nKH.narrow(0, first, count)));
+      out.narrow(0, first, count)
+          .copy_(attend_group(layer, rows.subspan(begin, end - begin), q_nNH.narrow(0, first, count),
+                              k_nKH.narrow(0, first, count), v_nKH.narrow(0, first, count)));
       begin = end;
     }
     return out;
@@ -80,7 +82,8 @@ class ReferenceKvCache final : public KvCache {
     group.capacity = capacity;
   }
 
-  Tensor attend_group(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH, const Tensor& v_nKH) {
+  Tensor attend_group(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH,
+                      const Tensor& v_nKH) {
     Group& group = groups_.at(static_cast<size_t>(rows.front().group));
     int64_t longest = 0;
     std::vector<int64_t> samples, positions;
@@ -92,7 +95,8 @@ class ReferenceKvCache final : public KvCache {
     reserve(group, longest);
     Layer& l = group.layers.at(static_cast<size_t>(layer));
     const at::Device device = q_nNH.device();
-    const Tensor sample_n = at::tensor(samples, at::kLong).to(device), position_n = at::tensor(positions, at::kLong).to(device);
+    const Tensor sample_n = at::tensor(samples, at::kLong).to(device),
+                 position_n = at::tensor(positions, at::kLong).to(device);
     l.own_k.index_put_({sample_n, position_n}, k_nKH);
     l.own_v.index_put_({sample_n, position_n}, v_nKH);
 
@@ -102,15 +106,20 @@ class ReferenceKvCache final : public KvCache {
     const Tensor q_nKrH = q_nNH.to(wide).view({n, shape_.key_heads, repeat, d}) / std::sqrt(static_cast<double>(d));
     const Tensor q_KmH = q_nKrH.transpose(0, 1).reshape({shape_.key_heads, n * repeat, d});
     const Tensor prompt_k = l.prompt_k.to(wide).permute({1, 2, 0}), prompt_v = l.prompt_v.to(wide).transpose(0, 1);
-    const Tensor prompt_scores = at::matmul(q_KmH, prompt_k).view({shape_.key_heads, n, repeat, -1}).transpose(0, 1);  // [n, K, r, P]
-    const Tensor own_k = l.own_k.index_select(0, sample_n).narrow(1, 0, longest).to(wide), own_v = l.own_v.index_select(0, sample_n).narrow(1, 0, longest).to(wide);
+    const Tensor prompt_scores =
+        at::matmul(q_KmH, prompt_k).view({shape_.key_heads, n, repeat, -1}).transpose(0, 1);  // [n, K, r, P]
+    const Tensor own_k = l.own_k.index_select(0, sample_n).narrow(1, 0, longest).to(wide),
+                 own_v = l.own_v.index_select(0, sample_n).narrow(1, 0, longest).to(wide);
     Tensor own_scores = at::matmul(q_nKrH, own_k.permute({0, 2, 3, 1}));  // [n, K, r, longest]
-    const Tensor ahead = at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device)).unsqueeze(0) > position_n.unsqueeze(1);
+    const Tensor ahead =
+        at::arange(longest, at::TensorOptions().dtype(at::kLong).device(device)).unsqueeze(0) > position_n.unsqueeze(1);
     own_scores = own_scores.masked_fill(ahead.view({n, 1, 1, longest}), -INFINITY);
     const Tensor weights = at::cat({prompt_scores, own_scores}, -1).softmax(-1);
     const int64_t prompt = l.prompt_k.size(0);
-    const Tensor prompt_weights = weights.narrow(3, 0, prompt).transpose(0, 1).reshape({shape_.key_heads, n * repeat, prompt});
-    const Tensor from_prompt = at::matmul(prompt_weights, prompt_v).view({shape_.key_heads, n, repeat, d}).transpose(0, 1);
+    const Tensor prompt_weights =
+        weights.narrow(3, 0, prompt).transpose(0, 1).reshape({shape_.key_heads, n * repeat, prompt});
+    const Tensor from_prompt =
+        at::matmul(prompt_weights, prompt_v).view({shape_.key_heads, n, repeat, d}).transpose(0, 1);
     const Tensor from_own = at::matmul(weights.narrow(3, prompt, longest), own_v.transpose(1, 2));
     return (from_prompt + from_own).reshape({n, -1}).to(q_nNH.scalar_type());
   }
@@ -127,7 +136,8 @@ std::unique_ptr<KvCache> make_reference_kv_cache(const KvShape& shape, const at:
 }
 
 std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, const at::TensorOptions& options) {
-  if (options.device().is_cpu() && c10::typeMetaToScalarType(options.dtype()) == at::kFloat) return make_block_kv_cache(shape);
+  if (options.device().is_cpu() && c10::typeMetaToScalarType(options.dtype()) == at::kFloat)
+    return make_block_kv_cache(shape);
   return make_reference_kv_cache(shape, options);
 }
 

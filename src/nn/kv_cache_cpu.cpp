@@ -51,18 +51,22 @@ class BlockKvCache final : public KvCache {
 
   void store_prompt(int64_t group, int64_t layer, const Tensor& k_PKH, const Tensor& v_PKH) override {
     const Group& g = groups_.at(static_cast<size_t>(group));
-    SSL4RL_CHECK(k_PKH.size(0) == g.prompt_tokens && k_PKH.stride(2) == 1 && v_PKH.stride(2) == 1, "a prompt of {} tokens", k_PKH.size(0));
+    SSL4RL_CHECK(k_PKH.size(0) == g.prompt_tokens && k_PKH.stride(2) == 1 && v_PKH.stride(2) == 1,
+                 "a prompt of {} tokens", k_PKH.size(0));
     const float *k = k_PKH.const_data_ptr<float>(), *v = v_PKH.const_data_ptr<float>();
     at::parallel_for(0, g.prompt_tokens, 32, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p)
         for (int64_t head = 0; head < shape_.key_heads; ++head)
-          store(g.prompt, layer, head, p, k + p * k_PKH.stride(0) + head * k_PKH.stride(1), v + p * v_PKH.stride(0) + head * v_PKH.stride(1));
+          store(g.prompt, layer, head, p, k + p * k_PKH.stride(0) + head * k_PKH.stride(1),
+                v + p * v_PKH.stride(0) + head * v_PKH.stride(1));
     });
   }
 
-  Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH, const Tensor& v_nKH) override {
+  Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH,
+                const Tensor& v_nKH) override {
     const int64_t n = q_nNH.size(0), heads = q_nNH.size(1), d = shape_.head_dim, key_heads = shape_.key_heads;
-    SSL4RL_CHECK(q_nNH.stride(2) == 1 && q_nNH.stride(1) == d && k_nKH.stride(2) == 1 && v_nKH.stride(2) == 1, "queries with gaps");
+    SSL4RL_CHECK(q_nNH.stride(2) == 1 && q_nNH.stride(1) == d && k_nKH.stride(2) == 1 && v_nKH.stride(2) == 1,
+                 "queries with gaps");
     Tensor out = at::zeros({n, heads * d}, q_nNH.options());
     std::vector<std::pair<int64_t, int64_t>> runs;  // rows of one group: begin, end
     for (int64_t i = 0; i < n; ++i) {
@@ -71,7 +75,8 @@ class BlockKvCache final : public KvCache {
       runs.back().second = i + 1;
       sample_of(row).grow(row.position + 1, block_floats());
     }
-    const float *q = q_nNH.const_data_ptr<float>(), *k = k_nKH.const_data_ptr<float>(), *v = v_nKH.const_data_ptr<float>();
+    const float *q = q_nNH.const_data_ptr<float>(), *k = k_nKH.const_data_ptr<float>(),
+                *v = v_nKH.const_data_ptr<float>();
     float* const result = out.mutable_data_ptr<float>();
     at::parallel_for(0, static_cast<int64_t>(runs.size()) * key_heads, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch;
@@ -79,16 +84,19 @@ class BlockKvCache final : public KvCache {
         const auto [first, last] = runs[static_cast<size_t>(task / key_heads)];
         const int64_t head = task % key_heads;
         for (int64_t i = first; i < last; ++i)
-          store(sample_of(rows[static_cast<size_t>(i)]), layer, head, rows[static_cast<size_t>(i)].position, k + i * k_nKH.stride(0) + head * k_nKH.stride(1),
-                v + i * v_nKH.stride(0) + head * v_nKH.stride(1));
-        attend_run(layer, head, rows.subspan(static_cast<size_t>(first), static_cast<size_t>(last - first)), heads / key_heads, q + first * q_nNH.stride(0),
-                   q_nNH.stride(0), result + first * heads * d, heads * d, scratch);
+          store(sample_of(rows[static_cast<size_t>(i)]), layer, head, rows[static_cast<size_t>(i)].position,
+                k + i * k_nKH.stride(0) + head * k_nKH.stride(1), v + i * v_nKH.stride(0) + head * v_nKH.stride(1));
+        attend_run(layer, head, rows.subspan(static_cast<size_t>(first), static_cast<size_t>(last - first)),
+                   heads / key_heads, q + first * q_nNH.stride(0), q_nNH.stride(0), result + first * heads * d,
+                   heads * d, scratch);
       }
     });
     return out;
   }
 
-  void drop_sample(int64_t group, int64_t sample) override { groups_.at(static_cast<size_t>(group)).samples.at(static_cast<size_t>(sample)).clear(); }
+  void drop_sample(int64_t group, int64_t sample) override {
+    groups_.at(static_cast<size_t>(group)).samples.at(static_cast<size_t>(sample)).clear();
+  }
   void drop_group(int64_t group) override { groups_.at(static_cast<size_t>(group)) = {}; }
 
  private:
@@ -104,12 +112,15 @@ class BlockKvCache final : public KvCache {
 
   [[nodiscard]] int64_t head_floats() const { return 2 * shape_.head_dim * kBlock; }
   [[nodiscard]] int64_t block_floats() const { return shape_.layers * shape_.key_heads * head_floats(); }
-  [[nodiscard]] Blocks& sample_of(const DecodeRow& row) { return groups_[static_cast<size_t>(row.group)].samples[static_cast<size_t>(row.sample)]; }
+  [[nodiscard]] Blocks& sample_of(const DecodeRow& row) {
+    return groups_[static_cast<size_t>(row.group)].samples[static_cast<size_t>(row.sample)];
+  }
   [[nodiscard]] float* keys_of(const Blocks& blocks, int64_t index, int64_t layer, int64_t head) const {
     return blocks.block(index) + (layer * shape_.key_heads + head) * head_floats();
   }
 
-  void store(const Blocks& blocks, int64_t layer, int64_t head, int64_t position, const float* k, const float* v) const {
+  void store(const Blocks& blocks, int64_t layer, int64_t head, int64_t position, const float* k,
+             const float* v) const {
     const int64_t d = shape_.head_dim, within = position % kBlock;
     float* const keys = keys_of(blocks, position / kBlock, layer, head);
     for (int64_t h = 0; h < d; ++h) keys[h * kBlock + within] = k[h];
@@ -126,8 +137,8 @@ class BlockKvCache final : public KvCache {
   }
 
   // All active samples of a group, one key head: `repeat` query heads each. q and out point at the first row.
-  void attend_run(int64_t layer, int64_t head, std::span<const DecodeRow> rows, int64_t repeat, const float* q, int64_t q_stride, float* out,
-                  int64_t out_stride, Scratch& scratch) {
+  void attend_run(int64_t layer, int64_t head, std::span<const DecodeRow> rows, int64_t repeat, const float* q,
+                  int64_t q_stride, float* out, int64_t out_stride, Scratch& scratch) {
     const Group& group = groups_[static_cast<size_t>(rows.front().group)];
     const auto count = static_cast<int64_t>(rows.size());
     const int64_t d = shape_.head_dim, m = count * repeat, prompt_width = blocks_for(group.prompt_tokens) * kBlock;
@@ -139,22 +150,29 @@ class BlockKvCache final : public KvCache {
     scratch.scores.resize(static_cast<size_t>(m * width));
     const float scale = 1.0f / std::sqrt(static_cast<float>(d));
     for (int64_t i = 0; i < count; ++i)
-      for (int64_t j = 0; j < repeat * d; ++j) scratch.queries[static_cast<size_t>(i * repeat * d + j)] = scale * q[i * q_stride + head * repeat * d + j];
+      for (int64_t j = 0; j < repeat * d; ++j)
+        scratch.queries[static_cast<size_t>(i * repeat * d + j)] = scale * q[i * q_stride + head * repeat * d + j];
 
     collect(group.prompt, group.prompt_tokens, layer, head, scratch);
-    kernels::best().block_scores(scratch.queries.data(), m, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scratch.scores.data(), width);
+    kernels::best().block_scores(scratch.queries.data(), m, d, d, scratch.keys.data(),
+                                 static_cast<int64_t>(scratch.keys.size()), scratch.scores.data(), width);
     const auto prompt_values = scratch.values;
     for (int64_t i = 0; i < count; ++i) {
       const DecodeRow& row = rows[static_cast<size_t>(i)];
       float* const scores = scratch.scores.data() + i * repeat * width;
       collect(group.samples[static_cast<size_t>(row.sample)], row.position + 1, layer, head, scratch);
-      kernels::best().block_scores(scratch.queries.data() + i * repeat * d, repeat, d, d, scratch.keys.data(), static_cast<int64_t>(scratch.keys.size()), scores + prompt_width, width);
-      for (int64_t r = 0; r < repeat; ++r) kernels::best().split_softmax(scores + r * width, group.prompt_tokens, prompt_width, row.position + 1);
-      kernels::best().block_values(scores + prompt_width, repeat, width, scratch.values.data(), row.position + 1, d, scratch.results.data() + i * repeat * d, d);
+      kernels::best().block_scores(scratch.queries.data() + i * repeat * d, repeat, d, d, scratch.keys.data(),
+                                   static_cast<int64_t>(scratch.keys.size()), scores + prompt_width, width);
+      for (int64_t r = 0; r < repeat; ++r)
+        kernels::best().split_softmax(scores + r * width, group.prompt_tokens, prompt_width, row.position + 1);
+      kernels::best().block_values(scores + prompt_width, repeat, width, scratch.values.data(), row.position + 1, d,
+                                   scratch.results.data() + i * repeat * d, d);
     }
-    kernels::best().block_values(scratch.scores.data(), m, width, prompt_values.data(), group.prompt_tokens, d, scratch.results.data(), d);
+    kernels::best().block_values(scratch.scores.data(), m, width, prompt_values.data(), group.prompt_tokens, d,
+                                 scratch.results.data(), d);
     for (int64_t i = 0; i < count; ++i)
-      std::memcpy(out + i * out_stride + head * repeat * d, scratch.results.data() + i * repeat * d, static_cast<size_t>(repeat * d) * sizeof(float));
+      std::memcpy(out + i * out_stride + head * repeat * d, scratch.results.data() + i * repeat * d,
+                  static_cast<size_t>(repeat * d) * sizeof(float));
   }
 
   KvShape shape_;

@@ -5,7 +5,8 @@
 namespace ssl4rl::nn {
 
 Layout Layout::from_lengths(const std::vector<int64_t>& prompts, const std::vector<std::vector<int64_t>>& responses) {
-  SSL4RL_CHECK(responses.size() == prompts.size(), "{} prompts, {} groups of responses", prompts.size(), responses.size());
+  SSL4RL_CHECK(responses.size() == prompts.size(), "{} prompts, {} groups of responses", prompts.size(),
+               responses.size());
   Layout layout;
   const auto append = [&layout](int64_t length) {
     SSL4RL_CHECK(length > 0, "an empty span");

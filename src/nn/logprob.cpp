@@ -52,7 +52,8 @@ void scaled_softmax_(Tensor& z, double temperature, const Tensor& lse, const Ten
     float* const values = z.mutable_data_ptr<float>();
     const float *l = lse.const_data_ptr<float>(), *s = scale.const_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-      kernels::best().scaled_softmax(values + begin * width, end - begin, width, static_cast<float>(1 / temperature), l + begin, s + begin);
+      kernels::best().scaled_softmax(values + begin * width, end - begin, width, static_cast<float>(1 / temperature),
+                                     l + begin, s + begin);
     });
     return;
   }
@@ -60,16 +61,20 @@ void scaled_softmax_(Tensor& z, double temperature, const Tensor& lse, const Ten
 }
 
 struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
-  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const Tensor& hidden, const Tensor& weight, const Tensor& targets,
-                                                double temperature, int64_t chunk) {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const Tensor& hidden,
+                                                const Tensor& weight, const Tensor& targets, double temperature,
+                                                int64_t chunk) {
     const int64_t rows = hidden.size(0);
-    Tensor logprob = at::empty({rows}, hidden.options().dtype(wide_type(hidden))), lse = at::empty_like(logprob), entropy = at::empty_like(logprob);
+    Tensor logprob = at::empty({rows}, hidden.options().dtype(wide_type(hidden))), lse = at::empty_like(logprob),
+           entropy = at::empty_like(logprob);
     Tensor buffer = at::empty({std::min(chunk, rows), weight.size(0)}, hidden.options());
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor z = chunk_logits(hidden.narrow(0, begin, n), weight, buffer);
       row_stats(z, temperature, lse.narrow(0, begin, n), entropy.narrow(0, begin, n));
-      logprob.narrow(0, begin, n).copy_(z.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1) / temperature - lse.narrow(0, begin, n));
+      logprob.narrow(0, begin, n)
+          .copy_(z.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1) / temperature -
+                 lse.narrow(0, begin, n));
     }
     ctx->save_for_backward({hidden, weight, targets, lse});
     ctx->saved_data["temperature"] = temperature;
@@ -78,7 +83,8 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
     return {logprob, entropy};
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &lse = saved[3];
     const double temperature = ctx->saved_data["temperature"].toDouble();
@@ -108,7 +114,8 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
     return x.index_select(0, index.to(x.device()));
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const Tensor index = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
     Tensor dx = at::zeros({ctx->saved_data["rows"].toInt(), grad.size(1)}, grad.options());
     if (!on_cpu_float(grad)) return {dx.index_add_(0, index.to(grad.device()), grad), Tensor()};
@@ -124,9 +131,11 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
 
 }  // namespace
 
-TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, const Tensor& targets_T, double temperature, int64_t chunk) {
+TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, const Tensor& targets_T,
+                             double temperature, int64_t chunk) {
   SSL4RL_CHECK(targets_T.size(0) == hidden_TD.size(0), "{} targets for {} rows", targets_T.size(0), hidden_TD.size(0));
-  constexpr int64_t kChunkValues = 1 << 22;  // 16 MiB of float32 logits at a time, but never so few rows that the product is slow
+  constexpr int64_t kChunkValues =
+      1 << 22;  // 16 MiB of float32 logits at a time, but never so few rows that the product is slow
   if (chunk == 0) chunk = std::max<int64_t>(256, kChunkValues / weight_VD.size(0));
   if (hidden_TD.size(0) == 0) {
     const Tensor none = at::empty({0}, hidden_TD.options().dtype(wide_type(hidden_TD)));

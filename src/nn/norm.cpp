@@ -19,7 +19,8 @@ Tensor forward_cpu(const Tensor& x, const Tensor& weight, double eps, Tensor* rs
   const float *in = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>();
   float *out = y.mutable_data_ptr<float>(), *r = rstd ? rstd->mutable_data_ptr<float>() : nullptr;
   at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-    kernels::best().rms_norm(in + begin * width, w, out + begin * width, r ? r + begin : nullptr, end - begin, width, static_cast<float>(eps));
+    kernels::best().rms_norm(in + begin * width, w, out + begin * width, r ? r + begin : nullptr, end - begin, width,
+                             static_cast<float>(eps));
   });
   return y;
 }
@@ -32,7 +33,8 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     return y;
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &rstd = saved[2], dy = grads[0].contiguous();
     const int64_t rows = x.size(0), width = x.size(1);
@@ -40,12 +42,14 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     constexpr int64_t kBlock = 128;
     const int64_t blocks = (rows + kBlock - 1) / kBlock;
     Tensor dx = at::empty_like(x), partial = at::zeros({blocks, width}, x.options());
-    const float *g = dy.const_data_ptr<float>(), *in = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();
+    const float *g = dy.const_data_ptr<float>(), *in = x.const_data_ptr<float>(), *w = weight.const_data_ptr<float>(),
+                *r = rstd.const_data_ptr<float>();
     float *out = dx.mutable_data_ptr<float>(), *sums = partial.mutable_data_ptr<float>();
     at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t block = begin; block < end; ++block) {
         const int64_t first = block * kBlock, count = std::min(kBlock, rows - first);
-        kernels::best().rms_norm_backward(g + first * width, in + first * width, w, r + first, out + first * width, sums + block * width, count, width);
+        kernels::best().rms_norm_backward(g + first * width, in + first * width, w, r + first, out + first * width,
+                                          sums + block * width, count, width);
       }
     });
     return {dx, partial.sum(0), Tensor()};

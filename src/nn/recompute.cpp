@@ -16,13 +16,15 @@ struct Segment : torch::CustomClassHolder {
 };
 
 struct Recompute : torch::autograd::Function<Recompute> {
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const c10::intrusive_ptr<Segment>& segment) {
+  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x,
+                        const c10::intrusive_ptr<Segment>& segment) {
     ctx->save_for_backward({x});
     ctx->saved_data["segment"] = c10::IValue::make_capsule(segment);
     return segment->run(x);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto segment = c10::static_intrusive_pointer_cast<Segment>(ctx->saved_data["segment"].toCapsule());
     const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_(true);
     Tensor y;

@@ -13,8 +13,10 @@ at::Tensor rope_frequencies(int64_t half, double theta) {
   return at::pow(theta, at::arange(0, 2 * half, 2, at::kFloat) / static_cast<double>(2 * half)).reciprocal();
 }
 
-RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequencies_R, const std::vector<int64_t>& axis_of, at::Device device) {
-  SSL4RL_CHECK(static_cast<int64_t>(axis_of.size()) == frequencies_R.size(0), "{} axes for {} frequencies", axis_of.size(), frequencies_R.size(0));
+RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequencies_R,
+                     const std::vector<int64_t>& axis_of, at::Device device) {
+  SSL4RL_CHECK(static_cast<int64_t>(axis_of.size()) == frequencies_R.size(0), "{} axes for {} frequencies",
+               axis_of.size(), frequencies_R.size(0));
   const at::Tensor axes = at::tensor(axis_of, at::kLong);
   const at::Tensor angles_TR = positions_AT.to(at::kFloat).index_select(0, axes).t() * frequencies_R;
   return {angles_TR.cos().contiguous().to(device), angles_TR.sin().contiguous().to(device)};
@@ -22,14 +24,15 @@ RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequenci
 
 void apply_rope_(const at::Tensor& x_TEH, int64_t heads, const RopeTable& table, int direction) {
   const int64_t tokens = x_TEH.size(0), half = x_TEH.size(2) / 2;
-  SSL4RL_CHECK(table.cos_TR.size(0) == tokens && table.cos_TR.size(1) == half, "RoPE table [{}, {}] for {} tokens, half {}",
-               table.cos_TR.size(0), table.cos_TR.size(1), tokens, half);
+  SSL4RL_CHECK(table.cos_TR.size(0) == tokens && table.cos_TR.size(1) == half,
+               "RoPE table [{}, {}] for {} tokens, half {}", table.cos_TR.size(0), table.cos_TR.size(1), tokens, half);
   if (on_cpu_float(x_TEH) && x_TEH.stride(2) == 1 && x_TEH.stride(1) == 2 * half) {
     float* const x = x_TEH.mutable_data_ptr<float>();
     const float *cos = table.cos_TR.const_data_ptr<float>(), *sin = table.sin_TR.const_data_ptr<float>();
     const int64_t stride = x_TEH.stride(0);
     at::parallel_for(0, tokens, rows_per_task(heads * 2 * half), [&](int64_t begin, int64_t end) {
-      kernels::best().rope(x + begin * stride, end - begin, stride, heads, half, cos + begin * half, sin + begin * half, static_cast<float>(direction));
+      kernels::best().rope(x + begin * stride, end - begin, stride, heads, half, cos + begin * half, sin + begin * half,
+                           static_cast<float>(direction));
     });
     return;
   }

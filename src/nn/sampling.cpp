@@ -20,14 +20,20 @@ using at::Tensor;
 class RowSampler {
  public:
   RowSampler(const float* logits, int64_t width, const SamplingSettings& settings, const Forbidden& forbidden)
-      : logits_(logits), width_(width), settings_(settings), forbidden_(forbidden), greedy_(settings.temperature == 0),
+      : logits_(logits),
+        width_(width),
+        settings_(settings),
+        forbidden_(forbidden),
+        greedy_(settings.temperature == 0),
         inverse_temperature_(greedy_ ? 1.0f : static_cast<float>(1 / settings.temperature)) {
     kernels::best().logit_stats(logits, 1, width, inverse_temperature_, &stats_);
     for (const int64_t id : forbidden.ids) masked_mass_ += std::exp(logprob(id));
   }
 
   [[nodiscard]] double masked_mass() const { return masked_mass_; }
-  [[nodiscard]] double logprob(int64_t id) const { return static_cast<double>(logits_[id]) * inverse_temperature_ - stats_.log_sum_exp; }
+  [[nodiscard]] double logprob(int64_t id) const {
+    return static_cast<double>(logits_[id]) * inverse_temperature_ - stats_.log_sum_exp;
+  }
 
   [[nodiscard]] int64_t draw(double uniform) const {
     if (greedy_) return likeliest();
@@ -77,8 +83,11 @@ class RowSampler {
     order.reserve(static_cast<size_t>(width_));
     for (int64_t id = 0; id < width_; ++id)
       if (allowed(id)) order.push_back(id);
-    const auto likelier = [&](int64_t a, int64_t b) { return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b; };
-    const size_t limit = settings_.top_k > 0 ? std::min(order.size(), static_cast<size_t>(settings_.top_k)) : order.size();
+    const auto likelier = [&](int64_t a, int64_t b) {
+      return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
+    };
+    const size_t limit =
+        settings_.top_k > 0 ? std::min(order.size(), static_cast<size_t>(settings_.top_k)) : order.size();
     size_t kept = 0;
     double mass = 0, total = 1 - masked_mass_;
     if (limit < order.size()) {
@@ -89,7 +98,8 @@ class RowSampler {
     for (size_t sorted = limit < order.size() ? limit : 0; kept < limit;) {
       if (kept == sorted) {  // sort a few more: the set that top-p keeps is nearly always small
         const size_t next = std::min(limit, std::max<size_t>(64, sorted * 8));
-        std::partial_sort(order.begin() + static_cast<ptrdiff_t>(sorted), order.begin() + static_cast<ptrdiff_t>(next), order.end(), likelier);
+        std::partial_sort(order.begin() + static_cast<ptrdiff_t>(sorted), order.begin() + static_cast<ptrdiff_t>(next),
+                          order.end(), likelier);
         sorted = next;
       }
       mass += std::exp(logprob(order[kept++]));
@@ -115,18 +125,21 @@ class RowSampler {
 
 }  // namespace
 
-Forbidden::Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary) : ids(std::move(forbidden)), is(static_cast<size_t>(vocabulary)) {
+Forbidden::Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary)
+    : ids(std::move(forbidden)), is(static_cast<size_t>(vocabulary)) {
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   for (const int64_t id : ids) is.at(static_cast<size_t>(id)) = true;
   SSL4RL_CHECK(static_cast<int64_t>(ids.size()) < vocabulary, "every id is forbidden");
 }
 
-SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden, std::span<const double> uniforms) {
+SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
+                            std::span<const double> uniforms) {
   if (!on_cpu_float(logits_nV)) return sample_tokens_reference(logits_nV, settings, forbidden, uniforms);
   const Tensor logits = logits_nV.contiguous();
   const int64_t rows = logits.size(0), width = logits.size(1);
-  SampledTokens result{std::vector<int64_t>(static_cast<size_t>(rows)), std::vector<float>(static_cast<size_t>(rows)), 0};
+  SampledTokens result{std::vector<int64_t>(static_cast<size_t>(rows)), std::vector<float>(static_cast<size_t>(rows)),
+                       0};
   std::vector<double> masked(static_cast<size_t>(rows));
   const float* const values = logits.const_data_ptr<float>();
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
@@ -142,13 +155,15 @@ SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& set
   return result;
 }
 
-SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden, std::span<const double> uniforms) {
+SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSettings& settings,
+                                      const Forbidden& forbidden, std::span<const double> uniforms) {
   const bool greedy = settings.temperature == 0;
   const auto wide = logits_nV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Device device = logits_nV.device();
   const Tensor logp = (logits_nV.to(wide) / (greedy ? 1.0 : settings.temperature)).log_softmax(1);
   const Tensor forbidden_ids = at::tensor(forbidden.ids, at::kLong).to(device);
-  const Tensor masked = forbidden.ids.empty() ? at::zeros({logp.size(0)}, logp.options()) : logp.index_select(1, forbidden_ids).exp().sum(1);
+  const Tensor masked = forbidden.ids.empty() ? at::zeros({logp.size(0)}, logp.options())
+                                              : logp.index_select(1, forbidden_ids).exp().sum(1);
   Tensor drawable = forbidden.ids.empty() ? logp : logp.index_fill(1, forbidden_ids, -INFINITY);
   Tensor ids;
   if (greedy) {
@@ -162,7 +177,10 @@ SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSet
       p = p.masked_fill(before >= settings.top_p * p.sum(1, true), 0);
     }
     const Tensor cumulative = p.cumsum(1);
-    const Tensor u = at::tensor(at::ArrayRef<double>(uniforms.data(), uniforms.size()), at::kDouble).to(device).to(wide).unsqueeze(1);
+    const Tensor u = at::tensor(at::ArrayRef<double>(uniforms.data(), uniforms.size()), at::kDouble)
+                         .to(device)
+                         .to(wide)
+                         .unsqueeze(1);
     const Tensor rank = (cumulative <= u * cumulative.slice(1, -1)).sum(1, true).clamp_max(p.size(1) - 1);
     ids = order.gather(1, rank).squeeze(1);
   }

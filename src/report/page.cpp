@@ -49,11 +49,20 @@ std::string escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -62,10 +71,12 @@ std::string escape(std::string_view text) {
 std::string picture(const image::Image& image, int side, std::string_view title, std::string_view link) {
   const int longer = std::max(image.width, image.height);
   const double scale = longer > side ? static_cast<double>(side) / longer : 1;
-  const int width = std::max(1, static_cast<int>(image.width * scale)), height = std::max(1, static_cast<int>(image.height * scale));
+  const int width = std::max(1, static_cast<int>(image.width * scale)),
+            height = std::max(1, static_cast<int>(image.height * scale));
   const std::string jpeg = image::encode_jpeg(image::resize(image, width, height, image::Filter::kLanczos), 88);
-  const std::string tag = fmt::format(R"(<img width="{}" height="{}" alt="{}" title="{}" src="data:image/jpeg;base64,{}">)", width, height, escape(title),
-                                      escape(title), io::base64_encode(jpeg));
+  const std::string tag =
+      fmt::format(R"(<img width="{}" height="{}" alt="{}" title="{}" src="data:image/jpeg;base64,{}">)", width, height,
+                  escape(title), escape(title), io::base64_encode(jpeg));
   return link.empty() ? tag : fmt::format(R"(<a href="{}">{}</a>)", escape(link), tag);
 }
 
@@ -85,12 +96,14 @@ std::string bars(const std::map<std::string, int64_t>& counts) {
   constexpr int kRow = 18, kLabel = 110, kLength = 160;
   int64_t most = 1;
   for (const auto& [label, count] : counts) most = std::max(most, count);
-  std::string out = fmt::format(R"(<svg width="{}" height="{}" role="img">)", kLabel + kLength + 60, counts.size() * kRow);
+  std::string out =
+      fmt::format(R"(<svg width="{}" height="{}" role="img">)", kLabel + kLength + 60, counts.size() * kRow);
   int y = 0;
   for (const auto& [label, count] : counts) {
     const int64_t length = kLength * count / most;
-    out += fmt::format(R"(<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}">{}</text>)", kLabel - 6,
-                       y + 13, escape(label), kLabel, y + 3, length, kRow - 6, kLabel + length + 5, y + 13, count);
+    out += fmt::format(
+        R"(<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}">{}</text>)",
+        kLabel - 6, y + 13, escape(label), kLabel, y + 3, length, kRow - 6, kLabel + length + 5, y + 13, count);
     y += kRow;
   }
   return out + "</svg>";
@@ -102,27 +115,32 @@ std::string cards(std::span<const Card> all) {
   std::string out;
   if (tags.size() > 1) {
     out += R"(<div class="filters"><button data-tag="" aria-pressed="true">all</button>)";
-    for (const std::string& tag : tags) out += fmt::format(R"(<button data-tag="{0}" aria-pressed="false">{0}</button>)", escape(tag));
+    for (const std::string& tag : tags)
+      out += fmt::format(R"(<button data-tag="{0}" aria-pressed="false">{0}</button>)", escape(tag));
     out += "</div>\n";
   }
   out += R"(<div class="cards">)";
   for (const Card& card : all) {
-    out += fmt::format(R"(<section class="card" data-tag="{}"><header><b>{}</b><span>{}</span></header><div class="pictures">)", escape(card.tag), escape(card.title),
-                       escape(card.subtitle));
+    out += fmt::format(
+        R"(<section class="card" data-tag="{}"><header><b>{}</b><span>{}</span></header><div class="pictures">)",
+        escape(card.tag), escape(card.title), escape(card.subtitle));
     for (const std::string& html : card.pictures) out += html;
     out += "</div>";
     if (!card.text.empty()) out += "<p>" + escape(card.text) + "</p>";
     out += "<dl>";
-    for (const auto& [label, value] : card.facts) out += fmt::format("<dt>{}</dt><dd>{}</dd>", escape(label), escape(value));
+    for (const auto& [label, value] : card.facts)
+      out += fmt::format("<dt>{}</dt><dd>{}</dd>", escape(label), escape(value));
     out += "</dl></section>\n";
   }
   return out + "</div>\n<script>" + kFilterScript + "</script>\n";
 }
 
 std::string page(std::string_view title, std::string_view lead, std::string_view body) {
-  return fmt::format("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">"
-                     "<title>{0}</title><style>{1}</style></head>\n<body><h1>{0}</h1><p class=\"lead\">{2}</p>\n{3}</body></html>\n",
-                     escape(title), kStyle, escape(lead), body);
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width\">"
+      "<title>{0}</title><style>{1}</style></head>\n<body><h1>{0}</h1><p class=\"lead\">{2}</p>\n{3}</body></html>\n",
+      escape(title), kStyle, escape(lead), body);
 }
 
 }  // namespace ssl4rl::report

@@ -93,7 +93,8 @@ std::optional<double> hardened_list_reward(const Expected& expected, std::string
   const std::string normal = normalised(extracted, false);
   std::vector<int64_t> guess;
   for (const std::string_view entry : entries_of(normal)) {
-    const bool digits = !entry.empty() && std::all_of(entry.begin(), entry.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        !entry.empty() && std::all_of(entry.begin(), entry.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!digits || entry.front() == '0') return {};
     const auto value = to_integer(entry);
     if (!value) return {};
@@ -108,8 +109,11 @@ std::optional<double> hardened_list_reward(const Expected& expected, std::string
 
 void RewardConfig::describe(config::Section& section) {
   section.add("accuracy", accuracy).at_least(0).help("weight of the task's own reward");
-  section.add("format", format).at_least(0).help("weight of the format reward: one <think>…</think>, then one <answer>…</answer>, and nothing else");
-  section.add("extract", extract, {{"answer_tag", Extract::kAnswerTag}}).help("where the answer stands: answer_tag = the first <answer>…</answer>");
+  section.add("format", format)
+      .at_least(0)
+      .help("weight of the format reward: one <think>…</think>, then one <answer>…</answer>, and nothing else");
+  section.add("extract", extract, {{"answer_tag", Extract::kAnswerTag}})
+      .help("where the answer stands: answer_tag = the first <answer>…</answer>");
 }
 
 std::optional<std::string> extract_answer(std::string_view response) {
@@ -138,7 +142,8 @@ double format_reward(std::string_view response, tasks::PromptConfig::Style style
 
 std::optional<double> answer_reward(const Expected& expected, std::string_view extracted) {
   if (expected.function == "fraction" || expected.function == "permutation_fraction")
-    return expected.preset == Preset::kPaper ? paper_list_reward(expected, extracted) : hardened_list_reward(expected, extracted);
+    return expected.preset == Preset::kPaper ? paper_list_reward(expected, extracted)
+                                             : hardened_list_reward(expected, extracted);
   SSL4RL_CHECK(expected.function == "exact", "reward function {}", expected.function);
   if (expected.preset == Preset::kPaper) {
     if (expected.task == "jigsaw") return extracted == expected.answer;
@@ -149,7 +154,8 @@ std::optional<double> answer_reward(const Expected& expected, std::string_view e
   return normalised(extracted, expected.task == "rotation") == normalised(expected.answer, expected.task == "rotation");
 }
 
-Score score(const RewardConfig& config, tasks::PromptConfig::Style style, const Expected& expected, std::string_view response) {
+Score score(const RewardConfig& config, tasks::PromptConfig::Style style, const Expected& expected,
+            std::string_view response) {
   Score result{.extracted = extract_answer(response), .format = format_reward(response, style)};
   const bool ambiguous = expected.preset == Preset::kHardened && occurrences(response, kOpen) > 1;
   std::optional<double> accuracy;

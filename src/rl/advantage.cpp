@@ -9,7 +9,9 @@ namespace {
 
 constexpr double kEpsilon = 1e-4;
 
-double mean(std::span<const double> values) { return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size()); }
+double mean(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
 
 }  // namespace
 
@@ -26,7 +28,8 @@ bool all_equal(std::span<const double> values) {
   return values.empty() || *low == *high;
 }
 
-std::vector<std::vector<double>> group_advantages(std::span<const std::vector<double>> rewards, AlgorithmConfig::ScaleRewards scale) {
+std::vector<std::vector<double>> group_advantages(std::span<const std::vector<double>> rewards,
+                                                  AlgorithmConfig::ScaleRewards scale) {
   double batch_deviation = 0;
   if (scale == AlgorithmConfig::ScaleRewards::kBatch) {
     std::vector<double> all;

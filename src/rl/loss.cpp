@@ -24,11 +24,15 @@ Tensor policy_loss(const AlgorithmConfig& config, const LossInputs& in, LossSums
   return (loss * in.weight_n).sum();
 }
 
-double token_weight(AlgorithmConfig::LossType type, int64_t length, int64_t rows, int64_t tokens, int64_t max_completion_length) {
+double token_weight(AlgorithmConfig::LossType type, int64_t length, int64_t rows, int64_t tokens,
+                    int64_t max_completion_length) {
   switch (type) {
-    case AlgorithmConfig::LossType::kGrpo: return 1.0 / static_cast<double>(rows * length);
-    case AlgorithmConfig::LossType::kDapo: return 1.0 / static_cast<double>(tokens);
-    case AlgorithmConfig::LossType::kDrGrpo: return 1.0 / static_cast<double>(rows * max_completion_length);
+    case AlgorithmConfig::LossType::kGrpo:
+      return 1.0 / static_cast<double>(rows * length);
+    case AlgorithmConfig::LossType::kDapo:
+      return 1.0 / static_cast<double>(tokens);
+    case AlgorithmConfig::LossType::kDrGrpo:
+      return 1.0 / static_cast<double>(rows * max_completion_length);
   }
   return 0;
 }

@@ -4,7 +4,8 @@
 
 namespace ssl4rl::rl {
 
-EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor, int64_t index, std::optional<int64_t> max_prompt_length) {
+EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor, int64_t index,
+                           std::optional<int64_t> max_prompt_length) {
   constexpr int kAttempts = 10;
   int64_t length = 0;
   for (int64_t attempt = 0; attempt < kAttempts; ++attempt) {
@@ -14,14 +15,18 @@ EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processo
     length = encoded.prompt.length();
     if (!max_prompt_length || length <= *max_prompt_length) return encoded;
   }
-  fail("rollout.max_prompt_length: {} puzzles in a row have longer prompts (the last one {} tokens, the limit is {}); lower model.max_pixels or raise the limit",
-       kAttempts, length, *max_prompt_length);
+  fail(
+      "rollout.max_prompt_length: {} puzzles in a row have longer prompts (the last one {} tokens, the limit is {}); "
+      "lower model.max_pixels or raise the limit",
+      kAttempts, length, *max_prompt_length);
 }
 
-PromptSource::PromptSource(std::shared_ptr<const tasks::Mixture> mixture, std::shared_ptr<const models::Processor> processor, int64_t first, int threads,
+PromptSource::PromptSource(std::shared_ptr<const tasks::Mixture> mixture,
+                           std::shared_ptr<const models::Processor> processor, int64_t first, int threads,
                            int64_t ahead, std::optional<int64_t> max_prompt_length)
-    : pipeline_(first, threads, ahead, [mixture = std::move(mixture), processor = std::move(processor), max_prompt_length](int64_t index) {
-        return draw_encoded(*mixture, *processor, index, max_prompt_length);
-      }) {}
+    : pipeline_(first, threads, ahead,
+                [mixture = std::move(mixture), processor = std::move(processor), max_prompt_length](int64_t index) {
+                  return draw_encoded(*mixture, *processor, index, max_prompt_length);
+                }) {}
 
 }  // namespace ssl4rl::rl

@@ -32,7 +32,8 @@ std::string headline(const Json& metrics) {
   std::string text;
   const auto add = [&](const char* name, const char* label, const char* format) {
     if (const auto found = metrics.find(name); found != metrics.end() && found->is_number())
-      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", label, fmt::format(fmt::runtime(format), found->get<double>()));
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", label,
+                          fmt::format(fmt::runtime(format), found->get<double>()));
   };
   add("reward", "reward", "{:.3f}");
   add("loss", "loss", "{:.4f}");
@@ -61,10 +62,13 @@ void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
       Json metrics = step(number);
       run.state.step = number;
       const bool last = number == total;
-      if (run.evaluate && run.train.eval_every > 0 && (number % run.train.eval_every == 0 || last)) evaluate(run, metrics);
+      if (run.evaluate && run.train.eval_every > 0 && (number % run.train.eval_every == 0 || last))
+        evaluate(run, metrics);
       run.directory.log_metrics(number, metrics);
       progress.update(number, headline(metrics));
-      if (!run.log.terminal()) run.log.info("step {}/{}: {}, {} left", number, total, headline(metrics), duration_text(progress.seconds_left()));
+      if (!run.log.terminal())
+        run.log.info("step {}/{}: {}, {} left", number, total, headline(metrics),
+                     duration_text(progress.seconds_left()));
       if (last || (run.train.save_every > 0 && number % run.train.save_every == 0)) save(run);
     }
   } catch (const Interrupted&) {

@@ -14,8 +14,11 @@ namespace ssl4rl::rl {
 using at::Tensor;
 
 SupervisedTrainer::SupervisedTrainer(Run& run, SftConfig config, tasks::PromptConfig::Style style)
-    : run_(run), config_(config), style_(style),
-      prompts_(run.mixture, run.policy.shared_processor(), run.state.step * run.train.prompts_per_step, run.data_threads, 2 * run.train.prompts_per_step, run.max_prompt_length) {}
+    : run_(run),
+      config_(config),
+      style_(style),
+      prompts_(run.mixture, run.policy.shared_processor(), run.state.step * run.train.prompts_per_step,
+               run.data_threads, 2 * run.train.prompts_per_step, run.max_prompt_length) {}
 
 void SupervisedTrainer::run() {
   run_steps(run_, [this](int64_t number) { return step(number); });
@@ -29,7 +32,8 @@ std::vector<int64_t> SupervisedTrainer::target(const tasks::Puzzle& puzzle) cons
     Rng rng(run_.seed, Stream::kLabel, {static_cast<uint64_t>(puzzle.index), static_cast<uint64_t>(puzzle.attempt)});
     answer = run_.mixture->task_of(puzzle).task->random_answer(rng);
   }
-  const std::string text = (style_ == tasks::PromptConfig::Style::kThink ? "<think>\n</think> <answer>" : "<answer>") + answer + "</answer>";
+  const std::string text =
+      (style_ == tasks::PromptConfig::Style::kThink ? "<think>\n</think> <answer>" : "<answer>") + answer + "</answer>";
   std::vector<int64_t> ids = run_.policy.processor().tokenizer().encode(text);
   ids.push_back(run_.policy.processor().end_of_turn());
   return ids;
@@ -37,7 +41,8 @@ std::vector<int64_t> SupervisedTrainer::target(const tasks::Puzzle& puzzle) cons
 
 nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
   const auto begun = std::chrono::steady_clock::now();
-  const auto count = static_cast<size_t>(run_.train.prompts_per_step), per_update = static_cast<size_t>(run_.train.update_prompts());
+  const auto count = static_cast<size_t>(run_.train.prompts_per_step),
+             per_update = static_cast<size_t>(run_.train.update_prompts());
   std::vector<EncodedPuzzle> puzzles;
   std::vector<std::vector<int64_t>> targets;
   for (size_t p = 0; p < count; ++p) {
@@ -58,14 +63,17 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
     for (const MicroBatch& batch : micro_batches(lengths, run_.train.micro_batch_tokens)) {
       if (updates == 0) run_.interrupt.check();
       std::vector<models::PackedGroup> packed;
-      for (const GroupPart& part : batch) packed.push_back({&puzzles[first + part.group].prompt, {targets[first + part.group]}});
-      const nn::TokenLogProbs values = run_.policy.completion_logprobs(models::pack(packed, run_.policy.config().ids.image, run_.policy.device()), 1);
+      for (const GroupPart& part : batch)
+        packed.push_back({&puzzles[first + part.group].prompt, {targets[first + part.group]}});
+      const nn::TokenLogProbs values = run_.policy.completion_logprobs(
+          models::pack(packed, run_.policy.config().ids.image, run_.policy.device()), 1);
       const Tensor loss = -values.logprob_T.sum() / static_cast<double>(update_tokens);
       loss_value += loss.item<double>();
       entropy += values.entropy_T.sum().item<double>();
       loss.backward();
     }
-    const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, loss_value, learning_rate, run_.state, run_.log);
+    const train::UpdateResult result =
+        train::apply_update(run_.optimizer, run_.train, loss_value, learning_rate, run_.state, run_.log);
     loss_sum += loss_value;
     norm_sum += result.grad_norm;
     tokens += update_tokens;

@@ -76,14 +76,19 @@ double mean(const std::vector<double>& values) {
   return values.empty() ? 0 : std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-Tensor to_tensor(const std::vector<float>& values, at::Device device) { return at::tensor(values, at::kFloat).to(device); }
+Tensor to_tensor(const std::vector<float>& values, at::Device device) {
+  return at::tensor(values, at::kFloat).to(device);
+}
 
 }  // namespace
 
 Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference)
-    : run_(run), config_(std::move(config)), reference_(reference), engine_(run.policy),
-      prompts_(run.mixture, run.policy.shared_processor(), run.state.step * run.train.prompts_per_step, run.data_threads, 2 * run.train.prompts_per_step,
-               config_.rollout.max_prompt_length) {
+    : run_(run),
+      config_(std::move(config)),
+      reference_(reference),
+      engine_(run.policy),
+      prompts_(run.mixture, run.policy.shared_processor(), run.state.step * run.train.prompts_per_step,
+               run.data_threads, 2 * run.train.prompts_per_step, config_.rollout.max_prompt_length) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");
 }
 
@@ -126,8 +131,13 @@ std::vector<Trainer::Group> Trainer::draw() {
 void Trainer::roll_out(Step& step) {
   std::vector<rollout::Request> requests;
   for (const Group& group : step.groups)
-    requests.push_back({&group.puzzle.prompt, config_.rollout.num_generations, static_cast<uint64_t>(group.puzzle.puzzle.index), static_cast<uint64_t>(group.puzzle.puzzle.attempt)});
-  const rollout::SamplingPlan plan{{config_.rollout.temperature, config_.rollout.top_p, config_.rollout.top_k}, config_.rollout.max_completion_length, config_.rollout.stop, run_.seed};
+    requests.push_back({&group.puzzle.prompt, config_.rollout.num_generations,
+                        static_cast<uint64_t>(group.puzzle.puzzle.index),
+                        static_cast<uint64_t>(group.puzzle.puzzle.attempt)});
+  const rollout::SamplingPlan plan{{config_.rollout.temperature, config_.rollout.top_p, config_.rollout.top_k},
+                                   config_.rollout.max_completion_length,
+                                   config_.rollout.stop,
+                                   run_.seed};
   rollout::Generation drawn = engine_.generate(requests, plan, [this](int64_t) { run_.interrupt.check(); });
   step.masked_mass = drawn.masked_mass;
   for (size_t g = 0; g < step.groups.size(); ++g)
@@ -141,8 +151,10 @@ void Trainer::roll_out(Step& step) {
 void Trainer::reward(Step& step) {
   for (Group& group : step.groups) {
     const tasks::Puzzle& puzzle = group.puzzle.puzzle;
-    const rewards::Expected expected{puzzle.task, puzzle.preset, run_.mixture->task_of(puzzle).reward_function(), puzzle.answer};
-    for (Sample& sample : group.samples) sample.score = rewards::score(config_.reward, config_.style, expected, sample.text);
+    const rewards::Expected expected{puzzle.task, puzzle.preset, run_.mixture->task_of(puzzle).reward_function(),
+                                     puzzle.answer};
+    for (Sample& sample : group.samples)
+      sample.score = rewards::score(config_.reward, config_.style, expected, sample.text);
   }
 }
 
@@ -168,10 +180,15 @@ void Trainer::for_each_sample_logprobs(const models::Model& model, std::vector<G
     std::vector<models::PackedGroup> packed;
     for (const GroupPart& part : batch) {
       packed.push_back({&groups[part.group].puzzle.prompt, {}});
-      for (const size_t s : part.samples) packed.back().completions.emplace_back(groups[part.group].samples[s].completion.ids);
+      for (const size_t s : part.samples)
+        packed.back().completions.emplace_back(groups[part.group].samples[s].completion.ids);
     }
-    const Tensor values = model.completion_logprobs(models::pack(packed, model.config().ids.image, model.device()), config_.rollout.temperature)
-                              .logprob_T.to(at::kFloat).cpu().contiguous();
+    const Tensor values = model
+                              .completion_logprobs(models::pack(packed, model.config().ids.image, model.device()),
+                                                   config_.rollout.temperature)
+                              .logprob_T.to(at::kFloat)
+                              .cpu()
+                              .contiguous();
     const float* at = values.const_data_ptr<float>();
     for (const GroupPart& part : batch)
       for (const size_t s : part.samples) {
@@ -191,8 +208,9 @@ void Trainer::score_old_policy(Step& step) {
 }
 
 void Trainer::score_reference(Step& step) {
-  for_each_sample_logprobs(*reference_, step.groups,
-                           [](Sample& sample, const float* logprobs) { sample.reference_logprobs.assign(logprobs, logprobs + sample.length()); });
+  for_each_sample_logprobs(*reference_, step.groups, [](Sample& sample, const float* logprobs) {
+    sample.reference_logprobs.assign(logprobs, logprobs + sample.length());
+  });
 }
 
 void Trainer::measure_gap(Step& step, const Sample& sample, const float* logprobs) const {
@@ -205,14 +223,18 @@ void Trainer::measure_gap(Step& step, const Sample& sample, const float* logprob
 }
 
 void Trainer::check_gap(const Step& step) const {
-  const double limit = config_.algorithm.max_logprob_gap.value_or(run_.policy.dtype() == at::kFloat || run_.policy.dtype() == at::kDouble ? 1e-3 : 0.1);
+  const double limit = config_.algorithm.max_logprob_gap.value_or(
+      run_.policy.dtype() == at::kFloat || run_.policy.dtype() == at::kDouble ? 1e-3 : 0.1);
   const double gap = step.gap_sum / static_cast<double>(std::max<int64_t>(1, step.gap_tokens));
   if (limit > 0 && gap > limit)
-    fail("step {}: the sampler's log-probs differ from the trainer's by {:.3g} on average, more than algorithm.max_logprob_gap {:.3g}", step.number, gap, limit);
+    fail(
+        "step {}: the sampler's log-probs differ from the trainer's by {:.3g} on average, more than "
+        "algorithm.max_logprob_gap {:.3g}",
+        step.number, gap, limit);
 }
 
-// One optimiser update on some groups. The loss is normalised over all of them, so that it does not depend on the cut into
-// micro-batches.
+// One optimiser update on some groups. The loss is normalised over all of them, so that it does not depend on the cut
+// into micro-batches.
 void Trainer::update_policy(Step& step, size_t first_group, size_t count) {
   const auto groups = std::span(step.groups).subspan(first_group, std::min(count, step.groups.size() - first_group));
   std::vector<GroupLengths> lengths;
@@ -238,12 +260,15 @@ void Trainer::update_policy(Step& step, size_t first_group, size_t count) {
         const auto length = static_cast<size_t>(sample.length());
         advantages.insert(advantages.end(), length, static_cast<float>(sample.advantage));
         weights.insert(weights.end(), length,
-                       static_cast<float>(token_weight(config_.algorithm.loss_type, sample.length(), rows, tokens, config_.rollout.max_completion_length)));
+                       static_cast<float>(token_weight(config_.algorithm.loss_type, sample.length(), rows, tokens,
+                                                       config_.rollout.max_completion_length)));
         old_logprobs.insert(old_logprobs.end(), sample.old_logprobs.begin(), sample.old_logprobs.end());
-        reference_logprobs.insert(reference_logprobs.end(), sample.reference_logprobs.begin(), sample.reference_logprobs.end());
+        reference_logprobs.insert(reference_logprobs.end(), sample.reference_logprobs.begin(),
+                                  sample.reference_logprobs.end());
       }
     }
-    const nn::TokenLogProbs policy = run_.policy.completion_logprobs(models::pack(packed, run_.policy.config().ids.image, device), config_.rollout.temperature);
+    const nn::TokenLogProbs policy = run_.policy.completion_logprobs(
+        models::pack(packed, run_.policy.config().ids.image, device), config_.rollout.temperature);
     if (old_logprobs.empty()) {  // the only update of this rollout: the sampler's log-probs meet the trainer's here
       const Tensor own = policy.logprob_T.detach().to(at::kFloat).cpu().contiguous();
       const float* at = own.const_data_ptr<float>();
@@ -252,11 +277,12 @@ void Trainer::update_policy(Step& step, size_t first_group, size_t count) {
         at += sample->length();
       }
     }
-    const LossInputs inputs{.logprob_n = policy.logprob_T,
-                            .old_n = old_logprobs.empty() ? policy.logprob_T.detach() : to_tensor(old_logprobs, device),
-                            .reference_n = reference_logprobs.empty() ? Tensor() : to_tensor(reference_logprobs, device),
-                            .advantage_n = to_tensor(advantages, device),
-                            .weight_n = to_tensor(weights, device)};
+    const LossInputs inputs{
+        .logprob_n = policy.logprob_T,
+        .old_n = old_logprobs.empty() ? policy.logprob_T.detach() : to_tensor(old_logprobs, device),
+        .reference_n = reference_logprobs.empty() ? Tensor() : to_tensor(reference_logprobs, device),
+        .advantage_n = to_tensor(advantages, device),
+        .weight_n = to_tensor(weights, device)};
     const Tensor loss = policy_loss(config_.algorithm, inputs, step.loss_sums);
     update_loss += loss.item<double>();
     step.entropy_sum += policy.entropy_T.sum().item<double>();
@@ -265,7 +291,8 @@ void Trainer::update_policy(Step& step, size_t first_group, size_t count) {
   }
   if (!step.changed_weights) check_gap(step);
   step.changed_weights = true;
-  const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, update_loss, step.learning_rate, run_.state, run_.log);
+  const train::UpdateResult result =
+      train::apply_update(run_.optimizer, run_.train, update_loss, step.learning_rate, run_.state, run_.log);
   step.losses.push_back(update_loss);
   step.grad_norms.push_back(result.grad_norm);
 }
@@ -290,7 +317,8 @@ Json Trainer::metrics(const Step& step) const {
     equal_groups += all_equal(of_group);
     rewards.insert(rewards.end(), of_group.begin(), of_group.end());
   }
-  const double tokens = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0})), samples = static_cast<double>(lengths.size());
+  const double tokens = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), int64_t{0})),
+               samples = static_cast<double>(lengths.size());
   const double trained = static_cast<double>(std::max<int64_t>(1, step.trained_tokens));
 
   Json m{{"step", step.number}, {"reward", mean(rewards)}, {"reward_std", mean(deviations)}};

@@ -25,7 +25,8 @@ struct Running {
 // One call of generate.
 class Session {
  public:
-  Session(const models::Model& model, const EngineLimits& limits, std::span<const Request> requests, const SamplingPlan& plan, const Engine::Poll& poll)
+  Session(const models::Model& model, const EngineLimits& limits, std::span<const Request> requests,
+          const SamplingPlan& plan, const Engine::Poll& poll)
       : model_(model), limits_(limits), requests_(requests), plan_(plan), poll_(poll), cache_(model.make_cache()) {
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
@@ -45,11 +46,14 @@ class Session {
   }
 
  private:
-  [[nodiscard]] int64_t cache_need(const Request& request) const { return request.prompt->length() + request.samples * plan_.max_new_tokens; }
+  [[nodiscard]] int64_t cache_need(const Request& request) const {
+    return request.prompt->length() + request.samples * plan_.max_new_tokens;
+  }
 
   // Lets waiting requests in while the cache has room; one always gets in when nothing runs.
   void admit() {
-    while (next_ < requests_.size() && (reserved_ == 0 || reserved_ + cache_need(requests_[next_]) <= limits_.cache_tokens)) {
+    while (next_ < requests_.size() &&
+           (reserved_ == 0 || reserved_ + cache_need(requests_[next_]) <= limits_.cache_tokens)) {
       std::vector<const models::Prompt*> prompts;
       std::vector<int64_t> groups;
       const size_t first = next_;
@@ -70,7 +74,12 @@ class Session {
       for (size_t r = first; r < next_; ++r)
         for (int64_t s = 0; s < requests_[r].samples; ++s) {
           rows.push_back(static_cast<int64_t>(r - first));
-          running_.push_back({r, s, groups[r - first], Rng(plan_.seed, Stream::kSample, {requests_[r].key, requests_[r].attempt, static_cast<uint64_t>(s)}), {}});
+          running_.push_back(
+              {r,
+               s,
+               groups[r - first],
+               Rng(plan_.seed, Stream::kSample, {requests_[r].key, requests_[r].attempt, static_cast<uint64_t>(s)}),
+               {}});
         }
       extend(logits_gV.index_select(0, at::tensor(rows, at::kLong).to(logits_gV.device())), old);
     }
@@ -94,8 +103,10 @@ class Session {
   // Draws a token for each running sample from `begin` on and takes out those that end with it.
   void extend(const Tensor& logits_nV, size_t begin) {
     std::vector<double> uniforms;
-    for (size_t i = begin; i < running_.size(); ++i) uniforms.push_back(plan_.sampling.temperature == 0 ? 0 : running_[i].rng.uniform());
-    const nn::SampledTokens drawn = nn::sample_tokens(logits_nV, plan_.sampling, model_.processor().forbidden(), uniforms);
+    for (size_t i = begin; i < running_.size(); ++i)
+      uniforms.push_back(plan_.sampling.temperature == 0 ? 0 : running_[i].rng.uniform());
+    const nn::SampledTokens drawn =
+        nn::sample_tokens(logits_nV, plan_.sampling, model_.processor().forbidden(), uniforms);
     result_.masked_mass = std::max(result_.masked_mass, drawn.masked_mass);
     result_.tokens += static_cast<int64_t>(drawn.ids.size());
     std::vector<Running> still;
@@ -157,10 +168,19 @@ class Session {
 void RolloutConfig::describe(config::Section& section) {
   section.add("num_generations", num_generations).alias("n").at_least(2).help("samples per prompt: the group's size");
   section.add("temperature", temperature).above(0).help("the logits are divided by it, in sampling and in training");
-  section.add("top_p", top_p).above(0).at_most(1).help("sample among the likeliest tokens that reach this probability; 1: all");
+  section.add("top_p", top_p)
+      .above(0)
+      .at_most(1)
+      .help("sample among the likeliest tokens that reach this probability; 1: all");
   section.add("top_k", top_k).at_least(0).help("sample among this many likeliest tokens; 0: all");
-  section.add("max_completion_length", max_completion_length).alias("max_response_length").at_least(1).help("longest completion, in tokens");
-  section.add("max_prompt_length", max_prompt_length).at_least(1).unset_means("no limit").help("puzzles with a longer prompt are drawn anew, in tokens");
+  section.add("max_completion_length", max_completion_length)
+      .alias("max_response_length")
+      .at_least(1)
+      .help("longest completion, in tokens");
+  section.add("max_prompt_length", max_prompt_length)
+      .at_least(1)
+      .unset_means("no limit")
+      .help("puzzles with a longer prompt are drawn anew, in tokens");
   section.add("stop", stop).help("texts that end a sample; kept in it");
 }
 

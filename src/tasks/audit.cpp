@@ -20,7 +20,8 @@ std::string size_key(const Puzzle& puzzle) {
     key += relation(a.width, a.height);
     for (size_t j = 0; j < i; ++j) {
       const image::Image& b = puzzle.images[j];
-      key += {relation(a.width, b.width), relation(a.height, b.height), relation(a.width, b.height), relation(a.height, b.width)};
+      key += {relation(a.width, b.width), relation(a.height, b.height), relation(a.width, b.height),
+              relation(a.height, b.width)};
     }
     key += ' ';
   }
@@ -73,7 +74,8 @@ std::vector<double> sharpness(const Puzzle& puzzle) {
     double sum = 0;
     for (int y = 1; y + 1 < p.height; ++y)
       for (int x = 1; x + 1 < p.width; ++x) {
-        const double l = 4.0 * p.at(x, y)[1] - p.at(x - 1, y)[1] - p.at(x + 1, y)[1] - p.at(x, y - 1)[1] - p.at(x, y + 1)[1];
+        const double l =
+            4.0 * p.at(x, y)[1] - p.at(x - 1, y)[1] - p.at(x + 1, y)[1] - p.at(x, y - 1)[1] - p.at(x, y + 1)[1];
         sum += l * l;
       }
     values.push_back(std::log(1 + sum / std::max(1, (p.width - 2) * (p.height - 2))));
@@ -82,7 +84,8 @@ std::vector<double> sharpness(const Puzzle& puzzle) {
 }
 
 // The answer with the largest summed reward against the given truths.
-std::string best_answer(const std::vector<std::string>& truths, const std::vector<std::string>& candidates, const TaskConfig& task, const AnswerReward& reward) {
+std::string best_answer(const std::vector<std::string>& truths, const std::vector<std::string>& candidates,
+                        const TaskConfig& task, const AnswerReward& reward) {
   std::string best;
   double highest = -1;
   std::map<std::string, int> counts;
@@ -113,7 +116,8 @@ struct Examples {
 };
 
 // For each symbol that the training half shows, the best answer to it.
-double keyed_reward(const Examples& train, const Examples& test, const std::string& constant, const TaskConfig& task, const AnswerReward& reward) {
+double keyed_reward(const Examples& train, const Examples& test, const std::string& constant, const TaskConfig& task,
+                    const AnswerReward& reward) {
   std::map<std::string, std::vector<std::string>> by_key;
   for (size_t i = 0; i < train.answers.size(); ++i) by_key[train.keys[i]].push_back(train.answers[i]);
   std::map<std::string, std::string> choice;
@@ -159,7 +163,9 @@ double nearest_reward(const Examples& train, const Examples& test, const TaskCon
 
 }  // namespace
 
-bool TaskAudit::at_chance(const std::string& predictor) const { return blind.at(predictor) <= constant + 4 * constant_error; }
+bool TaskAudit::at_chance(const std::string& predictor) const {
+  return blind.at(predictor) <= constant + 4 * constant_error;
+}
 
 void Audit::add(const Puzzle& puzzle, const std::vector<size_t>& png_bytes) {
   Seen& seen = tasks_[puzzle.task];
@@ -176,7 +182,8 @@ void Audit::add(const Puzzle& puzzle, const std::vector<size_t>& png_bytes) {
   o.keys["identical"] = identical_key(puzzle);
   o.keys["borders"] = border_key(puzzle);
   // The place in the sequence, and the answer before.
-  o.keys["order"] = fmt::format("{} {}", puzzle.index % 2, seen.observations.empty() ? "" : seen.observations.back().answer);
+  o.keys["order"] =
+      fmt::format("{} {}", puzzle.index % 2, seen.observations.empty() ? "" : seen.observations.back().answer);
   o.features["mean_colour"] = mean_colours(puzzle);
   o.features["sharpness"] = sharpness(puzzle);
   for (const size_t bytes : png_bytes) o.features["png_size"].push_back(static_cast<double>(bytes));
@@ -190,7 +197,10 @@ std::vector<TaskAudit> Audit::finish(const Mixture& mixture, const AnswerReward&
     const auto found = tasks_.find(task.task->name());
     if (found == tasks_.end()) continue;
     const auto& observations = found->second.observations;
-    TaskAudit audit{.task = found->first, .count = static_cast<int64_t>(observations.size()), .chance = task.task->chance(task.reward_function()), .duplicates = found->second.duplicates};
+    TaskAudit audit{.task = found->first,
+                    .count = static_cast<int64_t>(observations.size()),
+                    .chance = task.task->chance(task.reward_function()),
+                    .duplicates = found->second.duplicates};
     if (const auto reasons = skipped.find(found->first); reasons != skipped.end()) audit.skipped = reasons->second;
     for (const Observation& o : observations) ++audit.histogram[o.answer];
     if (observations.size() >= 4) {
@@ -199,8 +209,10 @@ std::vector<TaskAudit> Audit::finish(const Mixture& mixture, const AnswerReward&
         for (size_t i = 0; i < observations.size(); ++i) {
           Examples& half = i % 2 == 0 ? halves.first : halves.second;
           half.answers.push_back(observations[i].answer);
-          if (const auto key = observations[i].keys.find(predictor); key != observations[i].keys.end()) half.keys.push_back(key->second);
-          if (const auto f = observations[i].features.find(predictor); f != observations[i].features.end()) half.features.push_back(f->second);
+          if (const auto key = observations[i].keys.find(predictor); key != observations[i].keys.end())
+            half.keys.push_back(key->second);
+          if (const auto f = observations[i].features.find(predictor); f != observations[i].features.end())
+            half.features.push_back(f->second);
         }
         return halves;
       };
@@ -235,9 +247,14 @@ nlohmann::ordered_json to_json(const std::vector<TaskAudit>& audits) {
   for (const TaskAudit& audit : audits) {
     Json skipped = Json::array();
     for (const auto& [source, reason] : audit.skipped) skipped.push_back({{"source", source}, {"reason", reason}});
-    tasks[audit.task] = {{"count", audit.count}, {"histogram", audit.histogram}, {"chance", audit.chance},
-                         {"constant", audit.constant}, {"constant_error", audit.constant_error}, {"blind", audit.blind},
-                         {"duplicates", audit.duplicates}, {"skipped", skipped}};
+    tasks[audit.task] = {{"count", audit.count},
+                         {"histogram", audit.histogram},
+                         {"chance", audit.chance},
+                         {"constant", audit.constant},
+                         {"constant_error", audit.constant_error},
+                         {"blind", audit.blind},
+                         {"duplicates", audit.duplicates},
+                         {"skipped", skipped}};
   }
   return {{"tasks", tasks}};
 }

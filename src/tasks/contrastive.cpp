@@ -15,7 +15,9 @@ class Contrastive final : public Task {
 
   void describe(config::Section& section) override {
     section.add("augment", augment_, {{"weak", Augment::kWeak}, {"strong", Augment::kStrong}})
-        .help("weak: SimCLR's crop, jitter, grey, blur and flip; strong: smaller crops, solarisation and equalisation too");
+        .help(
+            "weak: SimCLR's crop, jitter, grey, blur and flip; strong: smaller crops, solarisation and equalisation "
+            "too");
     section.add("size", size_).at_least(kMinShownSide).at_most(1024).help("side of a view, in pixels");
   }
   void resolve(Preset) override {}
@@ -27,16 +29,18 @@ class Contrastive final : public Task {
     const bool positive = material.wanted_answer ? *material.wanted_answer == 0 : material.rng.chance(0.5);
     const image::Image& picture = material.picture;
     const Material::Other other = positive ? Material::Other{} : material.other();
-    const View first = view_of(picture, material.rng), second = view_of(positive ? picture : *other.picture, material.rng);
+    const View first = view_of(picture, material.rng),
+               second = view_of(positive ? picture : *other.picture, material.rng);
     Draft draft;
     draft.images = {first.pixels, second.pixels};
     draft.answer = positive ? "positive" : "negative";
-    draft.meta = std::make_shared<nlohmann::ordered_json>(nlohmann::ordered_json{{"positive", positive},
-                                                                                 {"sources", {material.name, positive ? material.name : other.name}},
-                                                                                 {"boxes", {box_json(first.box), box_json(second.box)}},
-                                                                                 {"flips", {first.flipped, second.flipped}},
-                                                                                 {"source_size", {picture.width, picture.height}},
-                                                                                 {"crop", box_json(picture.box())}});
+    draft.meta = std::make_shared<nlohmann::ordered_json>(
+        nlohmann::ordered_json{{"positive", positive},
+                               {"sources", {material.name, positive ? material.name : other.name}},
+                               {"boxes", {box_json(first.box), box_json(second.box)}},
+                               {"flips", {first.flipped, second.flipped}},
+                               {"source_size", {picture.width, picture.height}},
+                               {"crop", box_json(picture.box())}});
     return draft;
   }
 
@@ -50,7 +54,8 @@ class Contrastive final : public Task {
 
   [[nodiscard]] View view_of(const image::Image& picture, Rng& rng) const {
     const bool strong = augment_ == Augment::kStrong;
-    const image::Box box = image::random_resized_crop(picture.width, picture.height, 0.08, strong ? 0.3 : 1.0, 3.0 / 4, 4.0 / 3, rng);
+    const image::Box box =
+        image::random_resized_crop(picture.width, picture.height, 0.08, strong ? 0.3 : 1.0, 3.0 / 4, 4.0 / 3, rng);
     const int side = static_cast<int>(size_);
     image::Image view = image::resize(image::crop(picture, box), side, side, image::Filter::kBicubic);
     if (rng.chance(0.8)) image::colour_jitter(view, {0.8, 0.8, 0.8, 0.2}, rng);

@@ -17,9 +17,11 @@ namespace {
 void find_in_folder(const fs::path& folder, std::vector<ImageEntry>& entries) {
   std::error_code error;
   std::vector<ImageEntry> found;
-  for (fs::recursive_directory_iterator it(folder, fs::directory_options::follow_directory_symlink, error), end; it != end && !error; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(folder, fs::directory_options::follow_directory_symlink, error), end;
+       it != end && !error; it.increment(error)) {
     std::error_code ignored;
-    if (image::is_image_name(it->path()) && it->is_regular_file(ignored)) found.push_back({it->path(), it->path().lexically_relative(folder).generic_string()});
+    if (image::is_image_name(it->path()) && it->is_regular_file(ignored))
+      found.push_back({it->path(), it->path().lexically_relative(folder).generic_string()});
   }
   if (error) fail("data.images: {}: cannot be searched: {}", folder.string(), error.message());
   if (found.empty()) fail("data.images: {}: the folder holds no image", folder.string());
@@ -48,11 +50,20 @@ void find_in_json_list(const fs::path& list, std::vector<ImageEntry>& entries) {
 }  // namespace
 
 void DataConfig::describe(config::Section& section) {
-  section.add("images", images).help("folders of images, searched recursively, or lists of them (.txt: a path a line; .jsonl: {\"image\": path})");
-  section.add("holdout_fraction", holdout_fraction).at_least(0).below(1).help("share of the images that is kept for evaluation and never trained on");
+  section.add("images", images)
+      .help(
+          "folders of images, searched recursively, or lists of them (.txt: a path a line; .jsonl: {\"image\": path})");
+  section.add("holdout_fraction", holdout_fraction)
+      .at_least(0)
+      .below(1)
+      .help("share of the images that is kept for evaluation and never trained on");
   section.add("min_side", min_side).at_least(28).help("images with a shorter side are skipped, in pixels");
-  section.add("workers", workers).at_least(0).unset_means("half of the processor's threads").help("threads that draw puzzles ahead of the trainer; 0: none");
-  section.add("balance_answers", balance_answers).help("give every answer of a task equally often, in blocks, instead of by chance");
+  section.add("workers", workers)
+      .at_least(0)
+      .unset_means("half of the processor's threads")
+      .help("threads that draw puzzles ahead of the trainer; 0: none");
+  section.add("balance_answers", balance_answers)
+      .help("give every answer of a task equally often, in blocks, instead of by chance");
 }
 
 std::vector<ImageEntry> find_images(const std::vector<fs::path>& sources) {
@@ -84,7 +95,8 @@ std::shared_ptr<const image::Image> ImagePool::load(int64_t i, const std::string
   try {
     auto picture = std::make_shared<const image::Image>(image::load(entries_[static_cast<size_t>(i)].file));
     if (std::min(picture->width, picture->height) >= min_side_) return picture;
-    skip(i, task, fmt::format("{}x{} pixels: a side is below data.min_side {}", picture->width, picture->height, min_side_));
+    skip(i, task,
+         fmt::format("{}x{} pixels: a side is below data.min_side {}", picture->width, picture->height, min_side_));
   } catch (const Error& e) {
     skip(i, task, e.what());
   }
@@ -105,8 +117,11 @@ SplitImages split_images(const DataConfig& config, uint64_t seed) {
   std::vector<ImageEntry> training, held_out;
   for (ImageEntry& entry : find_images(config.images))
     (is_held_out(seed, entry.name, config.holdout_fraction) ? held_out : training).push_back(std::move(entry));
-  if (training.empty()) fail("data.holdout_fraction: {} leaves none of the {} images for training", config.holdout_fraction, held_out.size());
-  return {std::make_shared<const ImagePool>(std::move(training), config.min_side), std::make_shared<const ImagePool>(std::move(held_out), config.min_side)};
+  if (training.empty())
+    fail("data.holdout_fraction: {} leaves none of the {} images for training", config.holdout_fraction,
+         held_out.size());
+  return {std::make_shared<const ImagePool>(std::move(training), config.min_side),
+          std::make_shared<const ImagePool>(std::move(held_out), config.min_side)};
 }
 
 }  // namespace ssl4rl::tasks

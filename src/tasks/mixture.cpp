@@ -24,8 +24,13 @@ void resolve_tasks(std::vector<TaskConfig>& tasks) {
   if (total <= 0) fail("tasks: all weights are 0");
 }
 
-Mixture::Mixture(std::vector<TaskConfig> tasks, Wording wording, std::shared_ptr<const ImagePool> pool, uint64_t seed, bool balance_answers)
-    : tasks_(std::move(tasks)), wording_(std::move(wording)), pool_(std::move(pool)), seed_(seed), balance_(balance_answers) {
+Mixture::Mixture(std::vector<TaskConfig> tasks, Wording wording, std::shared_ptr<const ImagePool> pool, uint64_t seed,
+                 bool balance_answers)
+    : tasks_(std::move(tasks)),
+      wording_(std::move(wording)),
+      pool_(std::move(pool)),
+      seed_(seed),
+      balance_(balance_answers) {
   SSL4RL_CHECK(pool_->size() > 0, "an empty pool");
   for (const TaskConfig& task : tasks_) weights_.push_back(task.weight);
 }
@@ -46,7 +51,9 @@ Mixture::Permutation Mixture::permutation(int64_t epoch) const {
     found = std::make_shared<const std::vector<int64_t>>(std::move(order));
   }
   const Permutation result = found;
-  while (permutations_.size() > 2) permutations_.erase(permutations_.begin()->first == epoch ? std::next(permutations_.begin()) : permutations_.begin());
+  while (permutations_.size() > 2)
+    permutations_.erase(permutations_.begin()->first == epoch ? std::next(permutations_.begin())
+                                                              : permutations_.begin());
   return result;
 }
 
@@ -69,7 +76,8 @@ Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
   std::string last_reason = "none was tried";
   for (int substitute = 0; substitute <= kSubstitutes; ++substitute) {
     const bool first = substitute == 0 && attempt == 0;
-    const int64_t which = first ? (*permutation(index / pool_->size()))[static_cast<size_t>(index % pool_->size())] : substitutes.below(pool_->size());
+    const int64_t which = first ? (*permutation(index / pool_->size()))[static_cast<size_t>(index % pool_->size())]
+                                : substitutes.below(pool_->size());
     const auto picture = pool_->load(which, task);
     if (!picture) continue;
     Rng rng(seed_, Stream::kPuzzle, {i, a, static_cast<uint64_t>(which)});
@@ -83,7 +91,12 @@ Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
     };
     try {
       Draft draft = config.task->draw(material, config.preset);
-      Puzzle puzzle{.index = index, .attempt = attempt, .id = fmt::format("{}/{:06}", task, index), .task = task, .preset = config.preset, .source = pool_->name(which)};
+      Puzzle puzzle{.index = index,
+                    .attempt = attempt,
+                    .id = fmt::format("{}/{:06}", task, index),
+                    .task = task,
+                    .preset = config.preset,
+                    .source = pool_->name(which)};
       puzzle.question = wording_.question(task, draft);
       puzzle.images = std::move(draft.images);
       puzzle.answer = std::move(draft.answer);
@@ -98,12 +111,14 @@ Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
   const auto found = skipped.find(task);
   SSL4RL_CHECK(found != skipped.end() && !found->second.empty(), "no image could be drawn, yet none was skipped");
   const auto& [name, reason] = *found->second.begin();
-  fail("tasks: {}: none of {} images drawn for puzzle {} can be used; for example {}: {}", task, kSubstitutes + 1, index, name, reason);
+  fail("tasks: {}: none of {} images drawn for puzzle {} can be used; for example {}: {}", task, kSubstitutes + 1,
+       index, name, reason);
 }
 
 std::vector<text::Message> messages_of(const Puzzle& puzzle) {
   text::Message message{"user", {}};
-  for (size_t k = 0; k < puzzle.images.size(); ++k) message.content.push_back({text::ContentPart::Kind::kImage, image_name(puzzle, k)});
+  for (size_t k = 0; k < puzzle.images.size(); ++k)
+    message.content.push_back({text::ContentPart::Kind::kImage, image_name(puzzle, k)});
   message.content.push_back({text::ContentPart::Kind::kText, puzzle.question});
   return {message};
 }

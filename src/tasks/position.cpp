@@ -19,9 +19,16 @@ class Position final : public Task {
   std::string name() const override { return "position"; }
 
   void describe(config::Section& section) override {
-    section.add("augment", augment_, {{"none", Augment::kNone}, {"colour", Augment::kColour}}).help("changes of the crop: colour = jitter, grey and blur");
-    section.add("min_crop", min_crop_).above(0).at_most(1).help("smallest side of the crop, as a share of the quadrant's side");
-    section.add("max_crop", max_crop_).above(0).at_most(1).help("largest side of the crop, as a share of the quadrant's side");
+    section.add("augment", augment_, {{"none", Augment::kNone}, {"colour", Augment::kColour}})
+        .help("changes of the crop: colour = jitter, grey and blur");
+    section.add("min_crop", min_crop_)
+        .above(0)
+        .at_most(1)
+        .help("smallest side of the crop, as a share of the quadrant's side");
+    section.add("max_crop", max_crop_)
+        .above(0)
+        .at_most(1)
+        .help("largest side of the crop, as a share of the quadrant's side");
   }
   void resolve(Preset) override {}
   int64_t answers() const override { return 4; }
@@ -33,11 +40,14 @@ class Position final : public Task {
     const auto quadrant = material.wanted_answer.value_or(material.rng.below(4));
     const bool right = quadrant % 2 == 1, bottom = quadrant / 2 == 1;
     const int half_width = picture.width / 2, half_height = picture.height / 2;
-    const image::Box area{right ? half_width : 0, bottom ? half_height : 0, right ? picture.width - half_width : half_width,
+    const image::Box area{right ? half_width : 0, bottom ? half_height : 0,
+                          right ? picture.width - half_width : half_width,
                           bottom ? picture.height - half_height : half_height};
-    // With an odd side the right and lower quadrants are a pixel larger; hardened draws the size from the same range for all.
+    // With an odd side the right and lower quadrants are a pixel larger; hardened draws the size from the same range
+    // for all.
     const bool same_range = preset == Preset::kHardened;
-    const int width = draw_side(same_range ? half_width : area.width, material.rng), height = draw_side(same_range ? half_height : area.height, material.rng);
+    const int width = draw_side(same_range ? half_width : area.width, material.rng),
+              height = draw_side(same_range ? half_height : area.height, material.rng);
     const image::Box box{area.x + static_cast<int>(material.rng.between(0, area.width - width)),
                          area.y + static_cast<int>(material.rng.between(0, area.height - height)), width, height};
     image::Image crop = image::crop(picture, box);
@@ -48,10 +58,11 @@ class Position final : public Task {
     }
     Draft draft;
     draft.answer = kQuadrants.at(static_cast<size_t>(quadrant));
-    draft.meta = std::make_shared<nlohmann::ordered_json>(nlohmann::ordered_json{{"quadrant", draft.answer},
-                                                                                 {"box", box_json(box)},
-                                                                                 {"source_size", {picture.width, picture.height}},
-                                                                                 {"crop", box_json(picture.box())}});
+    draft.meta = std::make_shared<nlohmann::ordered_json>(
+        nlohmann::ordered_json{{"quadrant", draft.answer},
+                               {"box", box_json(box)},
+                               {"source_size", {picture.width, picture.height}},
+                               {"crop", box_json(picture.box())}});
     draft.images.push_back(picture);
     draft.images.push_back(std::move(crop));
     return draft;
@@ -61,7 +72,8 @@ class Position final : public Task {
   enum class Augment { kNone, kColour };
 
   [[nodiscard]] int draw_side(int quadrant, Rng& rng) const {
-    const int low = std::max(kMinShownSide, static_cast<int>(min_crop_ * quadrant)), high = static_cast<int>(max_crop_ * quadrant);
+    const int low = std::max(kMinShownSide, static_cast<int>(min_crop_ * quadrant)),
+              high = static_cast<int>(max_crop_ * quadrant);
     if (high < low) throw Unusable{fmt::format("a quadrant of {} pixels is too small for a crop", quadrant)};
     return static_cast<int>(rng.between(low, high));
   }

@@ -1,8 +1,9 @@
 // rotation: by how many degrees was the picture turned counter-clockwise?
 //
 // paper: the whole picture, its copy turned by Pillow's rotate(expand) and cropped to the largest inscribed rectangle.
-// hardened: a square, so that the size tells nothing. Quarter turns move pixels and nothing else; the copy's colours are
-// jittered, so that equality tells nothing. For other angles one law of resampling holds for every angle, 0° included.
+// hardened: a square, so that the size tells nothing. Quarter turns move pixels and nothing else; the copy's colours
+// are jittered, so that equality tells nothing. For other angles one law of resampling holds for every angle, 0°
+// included.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -23,15 +24,22 @@ class Rotation final : public Task {
 
   void describe(config::Section& section) override {
     section.add("granularity", step_).at_least(1).at_most(180).help("step between the angles, in degrees; divides 360");
-    section.add("show", show_, {{"pair", Show::kPair}, {"single", Show::kSingle}}).help("pair: the original and the turned copy; single: only the copy");
-    section.add("jitter", jitter_).at_least(0).at_most(1).unset_means("0.2 hardened, 0 paper").help("strength of the colour changes of the copy");
+    section.add("show", show_, {{"pair", Show::kPair}, {"single", Show::kSingle}})
+        .help("pair: the original and the turned copy; single: only the copy");
+    section.add("jitter", jitter_)
+        .at_least(0)
+        .at_most(1)
+        .unset_means("0.2 hardened, 0 paper")
+        .help("strength of the colour changes of the copy");
   }
   void resolve(Preset preset) override {
     if (360 % step_ != 0) fail("tasks: rotation: granularity must divide 360, found {}", step_);
     if (!jitter_) jitter_ = preset == Preset::kHardened ? 0.2 : 0;
   }
   int64_t answers() const override { return 360 / step(); }
-  std::map<std::string, std::vector<std::string>> wordings() const override { return {{"pair", {"angles"}}, {"single", {"angles"}}}; }
+  std::map<std::string, std::vector<std::string>> wordings() const override {
+    return {{"pair", {"angles"}}, {"single", {"angles"}}};
+  }
   std::string random_answer(Rng& rng) const override { return std::to_string(rng.below(answers()) * step()); }
 
   Draft draw(const Material& material, Preset preset) const override {
@@ -51,7 +59,8 @@ class Rotation final : public Task {
       crop = square;
       turned = shown;
     }
-    if (std::min(turned.width, turned.height) < kMinShownSide) throw Unusable{fmt::format("the turned copy has only {}x{} pixels", turned.width, turned.height)};
+    if (std::min(turned.width, turned.height) < kMinShownSide)
+      throw Unusable{fmt::format("the turned copy has only {}x{} pixels", turned.width, turned.height)};
     const double j = jitter_.value_or(0);
     if (j > 0) image::colour_jitter(turned, {j, j, j, j / 4}, material.rng);
 
@@ -63,8 +72,8 @@ class Rotation final : public Task {
     for (int a = 0; a < 360; a += step()) angles.push_back(a);
     draft.fields = {{"angles", fmt::format("{}", fmt::join(angles, ", "))}, {"granularity", std::to_string(step_)}};
     draft.answer = std::to_string(angle);
-    draft.meta = std::make_shared<nlohmann::ordered_json>(
-        nlohmann::ordered_json{{"angle", angle}, {"source_size", {picture.width, picture.height}}, {"crop", box_json(crop)}});
+    draft.meta = std::make_shared<nlohmann::ordered_json>(nlohmann::ordered_json{
+        {"angle", angle}, {"source_size", {picture.width, picture.height}}, {"crop", box_json(crop)}});
     return draft;
   }
 
@@ -73,7 +82,8 @@ class Rotation final : public Task {
 
   [[nodiscard]] int step() const { return static_cast<int>(step_); }
 
-  // As SSL4RL's makerotation scripts: rotate(expand=True), then a centred crop whose corners Pillow rounds half to even.
+  // As SSL4RL's makerotation scripts: rotate(expand=True), then a centred crop whose corners Pillow rounds half to
+  // even.
   static image::Image cropped_turn(const image::Image& picture, int angle) {
     const image::Image turned = image::rotate_expand(picture, angle);
     const image::Size inner = image::largest_inscribed_rectangle(picture.width, picture.height, angle);
@@ -86,15 +96,20 @@ class Rotation final : public Task {
 
   // The square of side S/√2 about the centre, which every angle leaves inside the picture: pre-blurred, shifted by a
   // random part of a pixel, sampled with Lanczos weights, blurred and made noisy, whatever the angle.
-  static std::pair<image::Box, image::Image> resampled_turn(const image::Image& picture, int angle, Rng& rng, image::Image& original) {
+  static std::pair<image::Box, image::Image> resampled_turn(const image::Image& picture, int angle, Rng& rng,
+                                                            image::Image& original) {
     const image::Box square = image::centre_square(picture);
-    const int side = static_cast<int>(square.width / std::sqrt(2.0)) - 8;  // room for the filter's support and the shift
-    if (side < kMinShownSide) throw Unusable{fmt::format("{}x{} pixels leave a turned copy of {} pixels", picture.width, picture.height, side)};
+    const int side =
+        static_cast<int>(square.width / std::sqrt(2.0)) - 8;  // room for the filter's support and the shift
+    if (side < kMinShownSide)
+      throw Unusable{fmt::format("{}x{} pixels leave a turned copy of {} pixels", picture.width, picture.height, side)};
     const double centre_x = square.x + square.width / 2.0, centre_y = square.y + square.height / 2.0;
-    original = image::crop(picture, {static_cast<int>(centre_x - side / 2.0), static_cast<int>(centre_y - side / 2.0), side, side});
+    original = image::crop(
+        picture, {static_cast<int>(centre_x - side / 2.0), static_cast<int>(centre_y - side / 2.0), side, side});
     image::Image soft = picture;
     image::gaussian_blur(soft, 0.7);
-    image::Image turned = image::rotated_square(soft, centre_x + rng.uniform(-0.5, 0.5), centre_y + rng.uniform(-0.5, 0.5), side, angle);
+    image::Image turned =
+        image::rotated_square(soft, centre_x + rng.uniform(-0.5, 0.5), centre_y + rng.uniform(-0.5, 0.5), side, angle);
     image::gaussian_blur(turned, rng.uniform(0.3, 1.0));
     image::add_noise(turned, rng.uniform(1, 4), rng);
     return {square, std::move(turned)};

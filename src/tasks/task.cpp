@@ -12,8 +12,10 @@ namespace {
 using Factory = std::shared_ptr<Task> (*)();
 
 const std::vector<std::pair<std::string, Factory>>& registry() {
-  static const std::vector<std::pair<std::string, Factory>> all{{"rotation", make_rotation},       {"jigsaw", make_jigsaw},
-                                                                {"position", make_position},       {"contrastive", make_contrastive},
+  static const std::vector<std::pair<std::string, Factory>> all{{"rotation", make_rotation},
+                                                                {"jigsaw", make_jigsaw},
+                                                                {"position", make_position},
+                                                                {"contrastive", make_contrastive},
                                                                 {"masked_patch", make_masked_patch}};
   return all;
 }

@@ -16,7 +16,9 @@ namespace {
 
 using Templates = std::map<std::string, std::string>;
 
-std::string key_of(const std::string& task, const std::string& variant) { return variant.empty() ? task : task + "." + variant; }
+std::string key_of(const std::string& task, const std::string& variant) {
+  return variant.empty() ? task : task + "." + variant;
+}
 
 // task → text, or task → {variant → text}.
 Templates read_templates(const std::string& yaml, const std::string& origin) {
@@ -33,7 +35,8 @@ Templates read_templates(const std::string& yaml, const std::string& origin) {
     if (entry.second.IsScalar()) {
       templates[name] = entry.second.Scalar();
     } else if (entry.second.IsMap()) {
-      for (const auto& variant : entry.second) templates[name + "." + variant.first.as<std::string>()] = variant.second.as<std::string>();
+      for (const auto& variant : entry.second)
+        templates[name + "." + variant.first.as<std::string>()] = variant.second.as<std::string>();
     } else {
       fail("{}:{}: {}: expected a text or a map of texts", origin, entry.second.Mark().line + 1, name);
     }
@@ -55,7 +58,8 @@ std::vector<std::string> placeholders(const std::string& text) {
 
 // What may stand in a task's wordings besides what must.
 const std::set<std::string>& known_placeholders() {
-  static const std::set<std::string> known{"angles", "granularity", "rows", "cols", "count", "example", "example_first", "example_second", "candidates"};
+  static const std::set<std::string> known{"angles",  "granularity",   "rows",           "cols",      "count",
+                                           "example", "example_first", "example_second", "candidates"};
   return known;
 }
 
@@ -64,10 +68,14 @@ const std::set<std::string>& known_placeholders() {
 void PromptConfig::describe(config::Section& section) {
   section.add("style", style, {{"think", Style::kThink}, {"answer", Style::kAnswer}})
       .help("think: reasoning in <think>, then the answer in <answer>; answer: the answer only");
-  section.add("template", wording).text_or_yaml_path().unset_means("the built-in wording").help("own wording: a file like configs/prompts.yaml (ending in .yaml or .yml), or the question itself");
+  section.add("template", wording)
+      .text_or_yaml_path()
+      .unset_means("the built-in wording")
+      .help("own wording: a file like configs/prompts.yaml (ending in .yaml or .yml), or the question itself");
 }
 
-Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks) : templates_(read_templates(kBuiltinPrompts, "configs/prompts.yaml")) {
+Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks)
+    : templates_(read_templates(kBuiltinPrompts, "configs/prompts.yaml")) {
   std::string origin = "prompt.template";
   if (config.wording) {
     if (config.wording->ends_with(".yaml") || config.wording->ends_with(".yml")) {
@@ -75,7 +83,8 @@ Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks) 
       for (auto& [key, text] : read_templates(io::read_file(origin), origin)) templates_[key] = text;
     } else {
       for (const TaskConfig& task : tasks)
-        for (const auto& [variant, needed] : task.task->wordings()) templates_[key_of(task.task->name(), variant)] = *config.wording;
+        for (const auto& [variant, needed] : task.task->wordings())
+          templates_[key_of(task.task->name(), variant)] = *config.wording;
     }
   }
   for (const TaskConfig& task : tasks)
@@ -85,10 +94,12 @@ Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks) 
       if (found == templates_.end()) fail("{}: has no wording for {}", origin, key);
       const auto names = placeholders(found->second);
       for (const std::string& name : needed)
-        if (std::count(names.begin(), names.end(), name) == 0) fail("{}: the wording of {} lacks the placeholder {{{}}}", origin, key, name);
+        if (std::count(names.begin(), names.end(), name) == 0)
+          fail("{}: the wording of {} lacks the placeholder {{{}}}", origin, key, name);
       for (const std::string& name : names)
         if (!known_placeholders().contains(name))
-          fail("{}: the wording of {} has the unknown placeholder {{{}}}; known: {}", origin, key, name, fmt::join(known_placeholders(), ", "));
+          fail("{}: the wording of {} has the unknown placeholder {{{}}}; known: {}", origin, key, name,
+               fmt::join(known_placeholders(), ", "));
     }
   const std::string format = config.style == PromptConfig::Style::kThink ? "formats.think" : "formats.answer";
   format_ = templates_.at(format);
@@ -114,7 +125,8 @@ std::string Wording::question(const std::string& task, const Draft& draft) const
     }
     const std::string name = text.substr(begin + 1, end - begin - 1);
     const auto field = fields.find(name);
-    if (field == fields.end()) fail("the wording of {} uses {{{}}}, which this task does not have", key_of(task, draft.variant), name);
+    if (field == fields.end())
+      fail("the wording of {} uses {{{}}}, which this task does not have", key_of(task, draft.variant), name);
     question += field->second;
     at = end + 1;
   }

@@ -53,7 +53,9 @@ class Scanner {
  private:
   [[nodiscard]] bool is(size_t i, Class kind) const { return i < characters_.size() && characters_[i].kind == kind; }
   [[nodiscard]] char32_t folded(size_t i) const {
-    return i < characters_.size() ? static_cast<char32_t>(u_foldCase(static_cast<UChar32>(characters_[i].code), U_FOLD_CASE_DEFAULT)) : 0;
+    return i < characters_.size()
+               ? static_cast<char32_t>(u_foldCase(static_cast<UChar32>(characters_[i].code), U_FOLD_CASE_DEFAULT))
+               : 0;
   }
   [[nodiscard]] size_t skip(size_t i, Class kind) const {
     while (is(i, kind)) ++i;
@@ -69,7 +71,8 @@ class Scanner {
       if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return i + 3;
     }
     if (first.kind == Class::kLetter) return skip(i, Class::kLetter);
-    if (first.kind != Class::kNumber && !is_break(first.code) && is(i + 1, Class::kLetter)) return skip(i + 1, Class::kLetter);
+    if (first.kind != Class::kNumber && !is_break(first.code) && is(i + 1, Class::kLetter))
+      return skip(i + 1, Class::kLetter);
     if (first.kind == Class::kNumber) return i + 1;
     const size_t symbol = first.code == ' ' ? i + 1 : i;
     if (is(symbol, Class::kOther)) {

@@ -25,7 +25,8 @@ std::array<char32_t, 256> byte_alphabet() {
   std::array<char32_t, 256> alphabet{};
   char32_t next = 256;
   for (size_t byte = 0; byte < 256; ++byte) {
-    const bool printable = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
+    const bool printable =
+        (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
     alphabet[byte] = printable ? static_cast<char32_t>(byte) : next++;
   }
   return alphabet;
@@ -61,7 +62,9 @@ class MergeTable {
 
  private:
   static constexpr uint64_t kEmpty = ~uint64_t{0};
-  static uint64_t key(int32_t left, int32_t right) { return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right); }
+  static uint64_t key(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
+  }
   [[nodiscard]] size_t slot(uint64_t pair) const {
     size_t at = (pair * 0x9E3779B97F4A7C15u >> 20) & mask_;
     while (entries_[at].pair != kEmpty && entries_[at].pair != pair) at = (at + 1) & mask_;
@@ -93,13 +96,13 @@ struct TokenSet {
 };
 
 struct Tokenizer::State {
-  Vocabulary vocabulary;                 // in the byte alphabet's spelling
-  std::vector<std::string> bytes_of;     // id → bytes
-  std::array<int32_t, 256> byte_ids{};   // byte → id, or -1
+  Vocabulary vocabulary;                // in the byte alphabet's spelling
+  std::vector<std::string> bytes_of;    // id → bytes
+  std::array<int32_t, 256> byte_ids{};  // byte → id, or -1
   MergeTable merges{0};
   std::vector<AddedToken> added;
   std::unordered_map<int64_t, size_t> added_index;  // id → index into `added`
-  TokenSet raw_tokens, normalized_tokens;  // looked for before and after normalisation
+  TokenSet raw_tokens, normalized_tokens;           // looked for before and after normalisation
   bool normalize = false, ignore_merges = false;
 
   struct Piece {
@@ -253,7 +256,8 @@ std::vector<Json> steps_of(const Json& node, const char* list) {
 bool reads_nfc(const Json& normalizer, const std::string& path) {
   bool nfc = false;
   for (const Json& step : steps_of(normalizer, "normalizers")) {
-    if (step.value("type", "") != "NFC") fail("{}: the normalizer {} is not supported (expected NFC)", path, step.value("type", "?"));
+    if (step.value("type", "") != "NFC")
+      fail("{}: the normalizer {} is not supported (expected NFC)", path, step.value("type", "?"));
     nfc = true;
   }
   return nfc;
@@ -267,7 +271,8 @@ void check_pre_tokenizer(const Json& pre_tokenizer, const std::string& path) {
       const Json pattern = step.value("pattern", Json::object());
       const std::string regex = pattern.value("Regex", "");
       if (regex != kQwen2Pattern) fail("{}: the split pattern \"{}\" is not supported (expected Qwen2's)", path, regex);
-      if (step.value("behavior", "") != "Isolated" || step.value("invert", false)) fail("{}: expected an isolated split", path);
+      if (step.value("behavior", "") != "Isolated" || step.value("invert", false))
+        fail("{}: expected an isolated split", path);
       split = true;
     } else if (type == "ByteLevel") {
       if (step.value("add_prefix_space", false) || step.value("use_regex", true))
@@ -289,7 +294,8 @@ Tokenizer::Tokenizer(const std::filesystem::path& file) : state_(std::make_uniqu
     json = Json::parse(io::read_file(file));
     State& s = *state_;
     const Json& model = json.at("model");
-    if (model.value("type", "BPE") != "BPE") fail("{}: the model {} is not supported (expected BPE)", path, model.value("type", "?"));
+    if (model.value("type", "BPE") != "BPE")
+      fail("{}: the model {} is not supported (expected BPE)", path, model.value("type", "?"));
     if (model.value("byte_fallback", false)) fail("{}: byte_fallback is not supported", path);
     s.normalize = reads_nfc(json.value("normalizer", Json()), path);
     check_pre_tokenizer(json.value("pre_tokenizer", Json()), path);
@@ -300,15 +306,17 @@ Tokenizer::Tokenizer(const std::filesystem::path& file) : state_(std::make_uniqu
     s.vocabulary.reserve(vocab.size());
     for (const auto& [token, id] : vocab) {
       const auto value = id.get<int64_t>();
-      if (value < 0 || value >= std::numeric_limits<int32_t>::max()) fail("{}: token \"{}\" has the id {}", path, token, value);
+      if (value < 0 || value >= std::numeric_limits<int32_t>::max())
+        fail("{}: token \"{}\" has the id {}", path, token, value);
       s.vocabulary.emplace(token, static_cast<int32_t>(value));
       largest = std::max(largest, value);
     }
     for (const Json& entry : json.value("added_tokens", Json::array())) {
-      s.added.push_back({entry.at("id").get<int64_t>(), entry.at("content").get<std::string>(), entry.value("special", false),
-                         entry.value("normalized", false), entry.value("lstrip", false), entry.value("rstrip", false),
-                         entry.value("single_word", false)});
-      if (s.added.back().content.empty() || s.added.back().id < 0) fail("{}: an added token is empty or has no id", path);
+      s.added.push_back({entry.at("id").get<int64_t>(), entry.at("content").get<std::string>(),
+                         entry.value("special", false), entry.value("normalized", false), entry.value("lstrip", false),
+                         entry.value("rstrip", false), entry.value("single_word", false)});
+      if (s.added.back().content.empty() || s.added.back().id < 0)
+        fail("{}: an added token is empty or has no id", path);
       largest = std::max(largest, s.added.back().id);
     }
     if (largest > 16'000'000) fail("{}: the largest token id is {}", path, largest);
@@ -402,7 +410,8 @@ std::string Tokenizer::decode_bytes(std::span<const int64_t> ids, bool skip_spec
   for (const int64_t id : ids) {
     if (id < 0 || id >= size()) continue;
     if (skip_special)
-      if (const auto added = s.added_index.find(id); added != s.added_index.end() && s.added[added->second].special) continue;
+      if (const auto added = s.added_index.find(id); added != s.added_index.end() && s.added[added->second].special)
+        continue;
     bytes += s.bytes_of[static_cast<size_t>(id)];
   }
   return bytes;

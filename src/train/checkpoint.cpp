@@ -20,7 +20,8 @@ constexpr const char* kManifest = "manifest.json";
 std::vector<fs::path> files_below(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file() && entry.path().filename() != kManifest) files.push_back(entry.path().lexically_relative(folder));
+    if (entry.is_regular_file() && entry.path().filename() != kManifest)
+      files.push_back(entry.path().lexically_relative(folder));
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -35,11 +36,15 @@ void save_checkpoint(const fs::path& folder, models::Model& model, const AdamW& 
   model.save(target.folder());
   io::make_folder(target.folder() / "trainer");
   io::write_safetensors(target.folder() / "trainer/optimizer.safetensors", optimizer.state());
-  const Json json{{"format", 1}, {"step", state.step}, {"skipped_in_row", state.skipped_in_row}, {"skipped_updates", state.skipped_updates}};
+  const Json json{{"format", 1},
+                  {"step", state.step},
+                  {"skipped_in_row", state.skipped_in_row},
+                  {"skipped_updates", state.skipped_updates}};
   io::write_file(target.folder() / "trainer/state.json", json.dump(2) + "\n");
   Json manifest{{"step", state.step}, {"files", Json::object()}};
   for (const fs::path& file : files_below(target.folder()))
-    manifest["files"][file.generic_string()] = {{"size", fs::file_size(target.folder() / file)}, {"sha256", io::sha256_hex_of_file(target.folder() / file)}};
+    manifest["files"][file.generic_string()] = {{"size", fs::file_size(target.folder() / file)},
+                                                {"sha256", io::sha256_hex_of_file(target.folder() / file)}};
   io::write_file(target.folder() / kManifest, manifest.dump(2) + "\n");
   target.commit();
 }
@@ -49,7 +54,8 @@ TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
   const Json json = io::read_json(file);
   TrainerState state;
   try {
-    if (const auto format = json.at("format").get<int64_t>(); format != 1) fail("{}: format {} is not known to this version", file.string(), format);
+    if (const auto format = json.at("format").get<int64_t>(); format != 1)
+      fail("{}: format {} is not known to this version", file.string(), format);
     state = {json.at("step"), json.at("skipped_in_row"), json.at("skipped_updates")};
   } catch (const Json::exception& e) {
     fail("{}: {}", file.string(), io::parse_error_text(e));
@@ -65,12 +71,15 @@ std::optional<std::string> damage_of(const fs::path& folder) {
     const Json json = io::read_json(manifest);
     for (const auto& [name, entry] : json.at("files").items()) {
       const fs::path relative(name);
-      if (relative.is_absolute() || name.find("..") != std::string::npos) return fmt::format("manifest.json names {}, which is not a file of the checkpoint", name);
+      if (relative.is_absolute() || name.find("..") != std::string::npos)
+        return fmt::format("manifest.json names {}, which is not a file of the checkpoint", name);
       const fs::path file = folder / relative;
       if (!fs::is_regular_file(file)) return name + " is missing";
       const auto size = entry.at("size").get<uint64_t>();
-      if (fs::file_size(file) != size) return fmt::format("{} has {} bytes instead of {}", name, fs::file_size(file), size);
-      if (io::sha256_hex_of_file(file) != entry.at("sha256").get<std::string>()) return name + " differs from its SHA-256";
+      if (fs::file_size(file) != size)
+        return fmt::format("{} has {} bytes instead of {}", name, fs::file_size(file), size);
+      if (io::sha256_hex_of_file(file) != entry.at("sha256").get<std::string>())
+        return name + " differs from its SHA-256";
     }
   } catch (const Json::exception& e) {
     return "manifest.json is damaged: " + io::parse_error_text(e);
@@ -88,7 +97,8 @@ std::vector<FoundCheckpoint> find_checkpoints(const fs::path& run_folder) {
     if (!entry.is_directory() || !name.starts_with("step-")) continue;
     int64_t step = 0;
     const char* const end = name.data() + name.size();
-    if (const auto [rest, failed] = std::from_chars(name.data() + 5, end, step); failed == std::errc() && rest == end) found.push_back({entry.path(), step});
+    if (const auto [rest, failed] = std::from_chars(name.data() + 5, end, step); failed == std::errc() && rest == end)
+      found.push_back({entry.path(), step});
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
   return found;

@@ -19,22 +19,39 @@ void RunConfig::describe(config::Section& s) {
 void TrainConfig::describe(config::Section& s) {
   s.add("steps", steps).at_least(1).unset_means("required").help("steps of the run: one rollout and its updates each");
   s.add("prompts_per_step", prompts_per_step).at_least(1).help("puzzles drawn in a step");
-  s.add("prompts_per_update", prompts_per_update).at_least(1).unset_means("prompts_per_step").help("puzzles of one optimiser update; divides prompts_per_step");
-  s.add("micro_batch_tokens", micro_batch_tokens).at_least(1).help("tokens of one forward and backward; changes memory, not results");
+  s.add("prompts_per_update", prompts_per_update)
+      .at_least(1)
+      .unset_means("prompts_per_step")
+      .help("puzzles of one optimiser update; divides prompts_per_step");
+  s.add("micro_batch_tokens", micro_batch_tokens)
+      .at_least(1)
+      .help("tokens of one forward and backward; changes memory, not results");
   s.add("learning_rate", learning_rate).alias("lr").at_least(0).help("AdamW's learning rate");
-  s.add("lr_scheduler", lr_scheduler, {{"constant", Schedule::kConstant}, {"linear", Schedule::kLinear}, {"cosine", Schedule::kCosine}}).help("how the learning rate changes after the warm-up");
+  s.add("lr_scheduler", lr_scheduler,
+        {{"constant", Schedule::kConstant}, {"linear", Schedule::kLinear}, {"cosine", Schedule::kCosine}})
+      .help("how the learning rate changes after the warm-up");
   s.add("warmup_steps", warmup_steps).at_least(0).help("steps in which the learning rate rises linearly");
-  s.add("min_lr_ratio", min_lr_ratio).at_least(0).at_most(1).help("share of the learning rate at which linear and cosine end");
-  s.add("weight_decay", weight_decay).at_least(0).help("AdamW's decay of matrices; biases and norm weights are not decayed");
+  s.add("min_lr_ratio", min_lr_ratio)
+      .at_least(0)
+      .at_most(1)
+      .help("share of the learning rate at which linear and cosine end");
+  s.add("weight_decay", weight_decay)
+      .at_least(0)
+      .help("AdamW's decay of matrices; biases and norm weights are not decayed");
   s.add("adam_beta1", adam_beta1).at_least(0).below(1).help("AdamW's decay of the gradient's mean");
   s.add("adam_beta2", adam_beta2).at_least(0).below(1).help("AdamW's decay of the squared gradient's mean");
   s.add("adam_eps", adam_eps).above(0).help("AdamW's epsilon");
   s.add("max_grad_norm", max_grad_norm).alias("grad_clip").above(0).help("the gradient's global norm is clipped to it");
   s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end");
   s.add("keep_last", keep_last).at_least(1).unset_means("all").help("checkpoints to keep");
-  s.add("keep_every", keep_every).at_least(1).unset_means("none").help("checkpoints whose step is a multiple of it are kept besides the last ones");
+  s.add("keep_every", keep_every)
+      .at_least(1)
+      .unset_means("none")
+      .help("checkpoints whose step is a multiple of it are kept besides the last ones");
   s.add("eval_every", eval_every).at_least(0).help("steps between evaluations on held-out images; 0: none");
-  s.add("max_skipped", max_skipped).at_least(0).help("updates in a row that may be skipped for a loss or gradient that is not finite");
+  s.add("max_skipped", max_skipped)
+      .at_least(0)
+      .help("updates in a row that may be skipped for a loss or gradient that is not finite");
 }
 
 void TrainConfig::check() const {
@@ -50,9 +67,14 @@ double TrainConfig::learning_rate_at(int64_t step) const {
   const double progress = std::min(1.0, static_cast<double>(step - 1 - warmup_steps) / span);
   double factor = 1;
   switch (lr_scheduler) {
-    case Schedule::kConstant: return learning_rate;
-    case Schedule::kLinear: factor = 1 - progress; break;
-    case Schedule::kCosine: factor = 0.5 * (1 + std::cos(std::numbers::pi * progress)); break;
+    case Schedule::kConstant:
+      return learning_rate;
+    case Schedule::kLinear:
+      factor = 1 - progress;
+      break;
+    case Schedule::kCosine:
+      factor = 0.5 * (1 + std::cos(std::numbers::pi * progress));
+      break;
   }
   return learning_rate * (min_lr_ratio + (1 - min_lr_ratio) * factor);
 }
@@ -60,7 +82,9 @@ double TrainConfig::learning_rate_at(int64_t step) const {
 void LogConfig::describe(config::Section& s) {
   s.add("completions_every", completions_every).at_least(0).help("steps between files of completions; 0: none");
   s.add("tensorboard", tensorboard).help("write the metrics for TensorBoard too");
-  s.add("level", level).one_of({"debug", "info", "warn", "error", "off"}).help("least important messages that are shown");
+  s.add("level", level)
+      .one_of({"debug", "info", "warn", "error", "off"})
+      .help("least important messages that are shown");
 }
 
 }  // namespace ssl4rl::train

@@ -12,7 +12,8 @@ namespace ssl4rl::train {
 
 using at::Tensor;
 
-AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config) : config_(config) {
+AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config)
+    : config_(config) {
   for (models::Parameter& parameter : parameters) {
     const bool train = !frozen.contains(parameter.part);
     parameter.tensor->set_requires_grad(train);
@@ -20,7 +21,8 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
     const Tensor& weight = *parameter.tensor;
     const bool low = weight.scalar_type() != at::kFloat && weight.scalar_type() != at::kDouble;
     const Tensor like = low ? weight.detach().to(at::kFloat) : weight.detach();
-    moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)), low ? like : Tensor()});
+    moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)),
+                        low ? like : Tensor()});
     parameters_.push_back(parameter);
   }
   if (parameters_.empty()) fail("model.freeze: nothing is left to train");
@@ -70,8 +72,9 @@ void AdamW::step(double learning_rate) {
     }
     if (weights.empty()) continue;
     at::_foreach_add_(steps, 1);
-    at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate, config_.adam_beta1, config_.adam_beta2,
-                      decayed ? config_.weight_decay : 0, config_.adam_eps, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
+                      config_.adam_beta1, config_.adam_beta2, decayed ? config_.weight_decay : 0, config_.adam_eps,
+                      /*amsgrad=*/false, /*maximize=*/false);
     for (const size_t i : low) parameters_[i].tensor->detach().copy_(moments_[i].master);
   }
 }
@@ -97,12 +100,15 @@ void AdamW::load_state(const io::SafetensorsFile& file) {
   const auto expected = state();
   for (const auto& [name, tensor] : expected) {
     const auto found = file.tensors().find(name);
-    if (found == file.tensors().end()) fail("{}: has no {}; the run trains other parameters than the checkpoint's", file.path().string(), name);
-    if (found->second.shape != tensor.sizes().vec()) fail("{}: {} has another shape than the model's", file.path().string(), name);
+    if (found == file.tensors().end())
+      fail("{}: has no {}; the run trains other parameters than the checkpoint's", file.path().string(), name);
+    if (found->second.shape != tensor.sizes().vec())
+      fail("{}: {} has another shape than the model's", file.path().string(), name);
     Tensor(tensor).copy_(file.tensor(name));
   }
   if (file.tensors().size() != expected.size())
-    fail("{}: holds the state of other parameters too; the run trains fewer than the checkpoint's", file.path().string());
+    fail("{}: holds the state of other parameters too; the run trains fewer than the checkpoint's",
+         file.path().string());
 }
 
 }  // namespace ssl4rl::train

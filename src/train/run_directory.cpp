@@ -23,7 +23,9 @@ void cut_metrics(const fs::path& file, int64_t step) {
     if (end == std::string::npos) break;
     const std::string line = text.substr(begin, end - begin);
     const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.contains("step") && json["step"].is_number_integer() && json["step"].get<int64_t>() <= step) kept += line + "\n";
+    if (json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
+        json["step"].get<int64_t>() <= step)
+      kept += line + "\n";
     begin = end + 1;
   }
   if (kept != text) io::write_file(file, kept);
@@ -34,7 +36,8 @@ void check_writable(const fs::path& folder) {
   fs::path nearest = fs::absolute(folder).lexically_normal();
   while (!fs::exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
   if (!fs::is_directory(nearest)) fail("{}: expected a folder, found a file", nearest.string());
-  if (access(nearest.c_str(), W_OK | X_OK) != 0) fail("{}: the folder cannot be written: {}", nearest.string(), errno_text());
+  if (access(nearest.c_str(), W_OK | X_OK) != 0)
+    fail("{}: the folder cannot be written: {}", nearest.string(), errno_text());
 }
 
 // What a killed process left half written. Called under the run's lock.
@@ -72,14 +75,18 @@ RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log
       if (fs::exists(folder_ / "metrics.jsonl") || !find_checkpoints(folder_).empty())
         fail("{}: holds a run already; continue it with --resume auto, or choose another run.name", folder_.string());
       break;
-    case Resume::Mode::kAuto: checkpoint_ = newest_whole_checkpoint(folder_, log); break;
+    case Resume::Mode::kAuto:
+      checkpoint_ = newest_whole_checkpoint(folder_, log);
+      break;
     case Resume::Mode::kFrom:
       if (fs::is_directory(resume.from / "checkpoints")) {
         checkpoint_ = newest_whole_checkpoint(resume.from, log);
         if (!checkpoint_) fail("--resume {}: the run has no whole checkpoint", resume.from.string());
       } else {
-        if (const auto damage = damage_of(resume.from)) fail("--resume {}: not a whole checkpoint: {}", resume.from.string(), *damage);
-        checkpoint_ = FoundCheckpoint{resume.from, io::read_json(resume.from / "trainer/state.json").value("step", int64_t{0})};
+        if (const auto damage = damage_of(resume.from))
+          fail("--resume {}: not a whole checkpoint: {}", resume.from.string(), *damage);
+        checkpoint_ =
+            FoundCheckpoint{resume.from, io::read_json(resume.from / "trainer/state.json").value("step", int64_t{0})};
       }
       break;
   }

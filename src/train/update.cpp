@@ -6,7 +6,8 @@
 
 namespace ssl4rl::train {
 
-UpdateResult apply_update(AdamW& optimizer, const TrainConfig& config, double loss, double learning_rate, TrainerState& state, const Log& log) {
+UpdateResult apply_update(AdamW& optimizer, const TrainConfig& config, double loss, double learning_rate,
+                          TrainerState& state, const Log& log) {
   UpdateResult result{.grad_norm = optimizer.gradient_norm()};
   if (std::isfinite(loss) && std::isfinite(result.grad_norm)) {
     optimizer.clip_gradients(result.grad_norm, config.max_grad_norm);
@@ -16,9 +17,11 @@ UpdateResult apply_update(AdamW& optimizer, const TrainConfig& config, double lo
     result.skipped = true;
     ++state.skipped_updates;
     if (++state.skipped_in_row > config.max_skipped)
-      fail("{} updates in a row had a loss or gradient that is not finite (loss {}, gradient norm {}); the weights are those before them. Lower train.learning_rate "
-           "or look at the completions",
-           state.skipped_in_row, loss, result.grad_norm);
+      fail(
+          "{} updates in a row had a loss or gradient that is not finite (loss {}, gradient norm {}); the weights are "
+          "those before them. Lower train.learning_rate "
+          "or look at the completions",
+          state.skipped_in_row, loss, result.grad_norm);
     log.warn("update skipped: loss {}, gradient norm {}", loss, result.grad_norm);
   }
   optimizer.clear_gradients();

@@ -71,7 +71,9 @@ std::string error_of_yaml(const std::string& yaml) {
 TEST(Config, FillsBoundMembersAndKeepsDefaults) {
   Example e;
   Section root = e.describe();
-  read_text(root, "rollout: {num_generations: 4, stop: ['</answer>', x]}\ntrain:\n  learning_rate: 2.5e-4\n  flag: true\n", "f", "/base");
+  read_text(root,
+            "rollout: {num_generations: 4, stop: ['</answer>', x]}\ntrain:\n  learning_rate: 2.5e-4\n  flag: true\n",
+            "f", "/base");
   EXPECT_EQ(e.count, 4);
   EXPECT_EQ(e.rate, 2.5e-4);
   EXPECT_TRUE(e.flag);
@@ -111,7 +113,8 @@ TEST(Config, EnvironmentVariablesAreExpanded) {
   ASSERT_EQ(setenv("SSL4RL_TEST_ROOT", "/data", 1), 0);
   Example e;
   Section root = e.describe();
-  read_text(root, "data: {folder: '${SSL4RL_TEST_ROOT}/x', images: 'a${SSL4RL_TEST_ROOT}${SSL4RL_TEST_ROOT}b'}", "f", "/base");
+  read_text(root, "data: {folder: '${SSL4RL_TEST_ROOT}/x', images: 'a${SSL4RL_TEST_ROOT}${SSL4RL_TEST_ROOT}b'}", "f",
+            "/base");
   EXPECT_EQ(e.folder, "/data/x");
   EXPECT_EQ(e.images.at(0), "/base/a/data/datab");
 }
@@ -133,7 +136,10 @@ TEST(Config, ListElementsHaveKeysByTheirName) {
 TEST(Config, ResolvedYamlReadsBackTheSame) {
   Example e;
   Section root = e.describe();
-  read_text(root, "rollout: {stop: ['a\"b', \"line\\n\", '# x']}\ntrain: {lr: 1.0e-6, threads: 3}\ntasks: [jigsaw]\ndata: {images: [p]}", "f", "/b");
+  read_text(root,
+            "rollout: {stop: ['a\"b', \"line\\n\", '# x']}\ntrain: {lr: 1.0e-6, threads: 3}\ntasks: [jigsaw]\ndata: "
+            "{images: [p]}",
+            "f", "/b");
   const std::string yaml = to_yaml(root);
   Example again;
   Section root2 = again.describe();
@@ -149,13 +155,19 @@ TEST(Config, ErrorsNamePlaceKeyExpectationAndFinding) {
             "f.yaml:2: unknown key \"rollout.num_generation\"; did you mean \"rollout.num_generations\"?");
   EXPECT_EQ(error_of_yaml("train:\n  num_generations: 3"),
             "f.yaml:2: unknown key \"train.num_generations\"; did you mean \"rollout.num_generations\"?");
-  EXPECT_EQ(error_of_yaml("rollout: {n: 1}"), "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"1\"");
-  EXPECT_EQ(error_of_yaml("rollout: {n: 2.5}"), "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"2.5\"");
-  EXPECT_EQ(error_of_yaml("rollout: {n: '4'}"), "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"4\"");
-  EXPECT_EQ(error_of_yaml("train: {lr: fast}"), "f.yaml:1: train.learning_rate: expected a number above 0 and at most 1, found \"fast\"");
-  EXPECT_EQ(error_of_yaml("train: {lr: .nan}"), "f.yaml:1: train.learning_rate: expected a number above 0 and at most 1, found \".nan\"");
+  EXPECT_EQ(error_of_yaml("rollout: {n: 1}"),
+            "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"1\"");
+  EXPECT_EQ(error_of_yaml("rollout: {n: 2.5}"),
+            "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"2.5\"");
+  EXPECT_EQ(error_of_yaml("rollout: {n: '4'}"),
+            "f.yaml:1: rollout.num_generations: expected an integer of at least 2, found \"4\"");
+  EXPECT_EQ(error_of_yaml("train: {lr: fast}"),
+            "f.yaml:1: train.learning_rate: expected a number above 0 and at most 1, found \"fast\"");
+  EXPECT_EQ(error_of_yaml("train: {lr: .nan}"),
+            "f.yaml:1: train.learning_rate: expected a number above 0 and at most 1, found \".nan\"");
   EXPECT_EQ(error_of_yaml("train: {flag: yes}"), "f.yaml:1: train.flag: expected true or false, found \"yes\"");
-  EXPECT_EQ(error_of_yaml("train: {loss_type: x}"), "f.yaml:1: train.loss_type: expected one of grpo, dapo, token-mean, found \"x\"");
+  EXPECT_EQ(error_of_yaml("train: {loss_type: x}"),
+            "f.yaml:1: train.loss_type: expected one of grpo, dapo, token-mean, found \"x\"");
   EXPECT_EQ(error_of_yaml("train: [1]"), "f.yaml:1: train: expected a map of keys, found a list");
   EXPECT_EQ(error_of_yaml("rollout: {n: 3, num_generations: 4}"),
             "f.yaml:1: rollout.num_generations is given twice (n means the same)");
@@ -169,7 +181,8 @@ TEST(Config, ErrorsNamePlaceKeyExpectationAndFinding) {
 TEST(Config, AMissingFileIsNamed) {
   Example e;
   Section root = e.describe();
-  EXPECT_EQ(error_of([&] { read_file(root, "/no/such.yaml"); }), "/no/such.yaml: cannot be read: No such file or directory");
+  EXPECT_EQ(error_of([&] { read_file(root, "/no/such.yaml"); }),
+            "/no/such.yaml: cannot be read: No such file or directory");
   EXPECT_EQ(error_of([&] { read_file(root, "/tmp"); }), "/tmp: cannot be read: is a folder");
 }
 
@@ -178,9 +191,10 @@ TEST(Config, ReferenceListsEveryKeyOnce) {
   Section root = e.describe();
   std::vector<std::string> paths;
   for (const auto& entry : reference(root)) paths.push_back(entry.path);
-  EXPECT_EQ(paths, (std::vector<std::string>{"rollout.num_generations", "rollout.stop", "train.learning_rate", "train.flag",
-                                             "train.threads", "train.loss_type", "data.folder", "data.images", "tasks",
-                                             "tasks[].name", "tasks[].weight", "tasks[rotation].show", "tasks[jigsaw].rows"}));
+  EXPECT_EQ(paths,
+            (std::vector<std::string>{"rollout.num_generations", "rollout.stop", "train.learning_rate", "train.flag",
+                                      "train.threads", "train.loss_type", "data.folder", "data.images", "tasks",
+                                      "tasks[].name", "tasks[].weight", "tasks[rotation].show", "tasks[jigsaw].rows"}));
   EXPECT_EQ(reference(root)[0].type, "integer of at least 2");
   EXPECT_EQ(reference(root)[4].default_value, "unset: all cores");
 }

@@ -60,7 +60,8 @@ TEST(Augment, CropBoxesLieInsideAndKeepTheirLaw) {
   constexpr int kDraws = 2000;
   for (int i = 0; i < kDraws; ++i) {
     const Box box = random_resized_crop(200, 150, 0.08, 1, 3.0 / 4, 4.0 / 3, rng);
-    ASSERT_TRUE(box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 && box.right() <= 200 && box.bottom() <= 150);
+    ASSERT_TRUE(box.x >= 0 && box.y >= 0 && box.width > 0 && box.height > 0 && box.right() <= 200 &&
+                box.bottom() <= 150);
     area += box.width * box.height / (200.0 * 150);
   }
   EXPECT_NEAR(area / kDraws, 0.4327, 0.015);  // the mean of 20,000 draws of torchvision's get_params

@@ -21,7 +21,8 @@ TEST(Codec, DecodesToPillowsPixels) {
   const auto cases = io::read_json(test_data() / "image_cases.json");
   for (const auto& item : cases["decode"]) {
     const auto name = item["file"].get<std::string>();
-    for (const auto& [key, orientation] : {std::pair{"plain", Orientation::kIgnore}, {"upright", Orientation::kApply}}) {
+    for (const auto& [key, orientation] :
+         {std::pair{"plain", Orientation::kIgnore}, {"upright", Orientation::kApply}}) {
       const Image image = load(test_data() / "images" / name, orientation);
       EXPECT_EQ(image.width, item[key][0].get<int>()) << name;
       EXPECT_EQ(image.height, item[key][1].get<int>()) << name;
@@ -31,14 +32,18 @@ TEST(Codec, DecodesToPillowsPixels) {
 }
 
 TEST(Codec, BrokenImagesAreErrors) {
-  const std::string jpeg = io::read_file(test_data() / "images/photo.jpg"), png = io::read_file(test_data() / "images/rgb.png");
-  const auto complaint = [](const std::string& bytes) { return error_of([&] { (void)decode(bytes, Orientation::kApply); }); };
+  const std::string jpeg = io::read_file(test_data() / "images/photo.jpg"),
+                    png = io::read_file(test_data() / "images/rgb.png");
+  const auto complaint = [](const std::string& bytes) {
+    return error_of([&] { (void)decode(bytes, Orientation::kApply); });
+  };
   EXPECT_EQ(complaint(jpeg), "no error");
   EXPECT_EQ(complaint(jpeg + "trailing bytes"), "no error");
   EXPECT_EQ(complaint(""), "cannot be decoded: the file is empty");
   EXPECT_EQ(complaint("hello"), "cannot be decoded: not an image, or damaged");
   for (const double part : {0.3, 0.7, 0.99})
-    EXPECT_EQ(complaint(jpeg.substr(0, static_cast<size_t>(part * static_cast<double>(jpeg.size())))), "cannot be decoded: the JPEG data is cut off");
+    EXPECT_EQ(complaint(jpeg.substr(0, static_cast<size_t>(part * static_cast<double>(jpeg.size())))),
+              "cannot be decoded: the JPEG data is cut off");
   EXPECT_EQ(complaint(png.substr(0, png.size() / 2)), "cannot be decoded: the PNG data is cut off");
   EXPECT_EQ(error_of([] { (void)load("/no/such.png"); }), "/no/such.png: cannot be read: No such file or directory");
 }

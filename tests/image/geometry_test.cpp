@@ -60,10 +60,13 @@ TEST(Geometry, TheInscribedRectangleIsTheReferencesToThePixel) {
 
 TEST(Geometry, RotateExpandEqualsPillowBitForBit) {
   for (const auto& item : io::read_json(test_data() / "image_cases.json")["rotate"]) {
-    const Image turned = rotate_expand(load(test_data() / "images" / item["file"].get<std::string>(), Orientation::kIgnore), item["degrees"]);
+    const Image turned = rotate_expand(
+        load(test_data() / "images" / item["file"].get<std::string>(), Orientation::kIgnore), item["degrees"]);
     EXPECT_EQ(turned.width, item["size"][0].get<int>()) << item.dump();
     EXPECT_EQ(turned.height, item["size"][1].get<int>()) << item.dump();
-    EXPECT_EQ(io::sha256_hex({reinterpret_cast<const char*>(turned.pixels.data()), turned.pixels.size()}), item["sha256"].get<std::string>()) << item.dump();
+    EXPECT_EQ(io::sha256_hex({reinterpret_cast<const char*>(turned.pixels.data()), turned.pixels.size()}),
+              item["sha256"].get<std::string>())
+        << item.dump();
   }
 }
 
@@ -73,7 +76,8 @@ TEST(Geometry, ARotatedSquareTurnsLikeQuarterTurnsDo) {
   const Image upright = crop(image, square);
   const double centre = square.width / 2.0;
   for (int turns = 0; turns < 4; ++turns)
-    EXPECT_EQ(rotated_square(upright, centre, centre, square.width, 90.0 * turns), rotate_quarters(upright, turns)) << turns;
+    EXPECT_EQ(rotated_square(upright, centre, centre, square.width, 90.0 * turns), rotate_quarters(upright, turns))
+        << turns;
 }
 
 }  // namespace

@@ -13,11 +13,16 @@ namespace ssl4rl::image {
 namespace {
 
 TEST(Resize, EqualsPillowBitForBit) {
-  const std::map<std::string, Filter> filters{{"box", Filter::kBox}, {"bilinear", Filter::kBilinear}, {"bicubic", Filter::kBicubic}, {"lanczos", Filter::kLanczos}};
+  const std::map<std::string, Filter> filters{{"box", Filter::kBox},
+                                              {"bilinear", Filter::kBilinear},
+                                              {"bicubic", Filter::kBicubic},
+                                              {"lanczos", Filter::kLanczos}};
   for (const auto& item : io::read_json(test_data() / "image_cases.json")["resize"]) {
     const Image image = load(test_data() / "images" / item["file"].get<std::string>(), Orientation::kIgnore);
     const Image out = resize(image, item["size"][0], item["size"][1], filters.at(item["filter"]));
-    EXPECT_EQ(io::sha256_hex({reinterpret_cast<const char*>(out.pixels.data()), out.pixels.size()}), item["sha256"].get<std::string>()) << item.dump();
+    EXPECT_EQ(io::sha256_hex({reinterpret_cast<const char*>(out.pixels.data()), out.pixels.size()}),
+              item["sha256"].get<std::string>())
+        << item.dump();
   }
 }
 

@@ -49,13 +49,15 @@ TEST(File, AFullDiskIsAnErrorThatNamesTheFileAndTheReason) {
 TEST(File, MissingAndForbiddenPathsAreNamed) {
   EXPECT_EQ(error_of([] { (void)read_file("/no/such"); }), "/no/such: cannot be read: No such file or directory");
   EXPECT_NE(error_of([] { write_file("/proc/no", "x"); }).find("cannot be written"), std::string::npos);
-  EXPECT_NE(error_of([] { make_folder("/proc/no/such"); }).find("/proc/no/such: the folder cannot be made"), std::string::npos);
+  EXPECT_NE(error_of([] { make_folder("/proc/no/such"); }).find("/proc/no/such: the folder cannot be made"),
+            std::string::npos);
 }
 
 TEST(File, ASecondLockIsRefused) {
   const TemporaryFolder folder;
   const FileLock first(folder.path() / "lock", "the run");
-  EXPECT_NE(error_of([&] { const FileLock second(folder.path() / "lock", "the run"); }).find("the run is in use"), std::string::npos);
+  EXPECT_NE(error_of([&] { const FileLock second(folder.path() / "lock", "the run"); }).find("the run is in use"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -14,11 +14,13 @@ TEST(Hash, Sha256MatchesThePublishedVectors) {  // FIPS 180-2, appendix B
   EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   const TemporaryFolder folder;
   write_file(folder.path() / "m", std::string(1000000, 'a'));
-  EXPECT_EQ(sha256_hex_of_file(folder.path() / "m"), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(sha256_hex_of_file(folder.path() / "m"),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST(Hash, Base64RoundTripsAndRejectsRubbish) {
-  for (const std::string text : {"", "f", "fo", "foo", "foob", "fooba", "foobar"}) EXPECT_EQ(base64_decode(base64_encode(text)), text);
+  for (const std::string text : {"", "f", "fo", "foo", "foob", "fooba", "foobar"})
+    EXPECT_EQ(base64_decode(base64_encode(text)), text);
   EXPECT_EQ(base64_encode("foobar"), "Zm9vYmFy");
   EXPECT_EQ(base64_decode("Zm9v\nYmE="), "fooba");
   EXPECT_EQ(error_of([] { (void)base64_decode("Zm9v!mFy"); }), "not valid base64");

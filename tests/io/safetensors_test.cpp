@@ -31,7 +31,8 @@ class Safetensors : public testing::Test {
 
 TEST_F(Safetensors, RoundTripsEveryTypeShapeAndOrder) {
   NamedTensors tensors;
-  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte, at::kBool})
+  for (const auto type : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar,
+                          at::kByte, at::kBool})
     tensors.emplace_back(fmt::format("t.{}", c10::toString(type)), (at::arange(6).reshape({2, 3}) % 2).to(type));
   tensors.emplace_back("scalar", at::scalar_tensor(3.5));
   tensors.emplace_back("empty", at::empty({0, 4}));
@@ -53,7 +54,10 @@ TEST_F(Safetensors, WritingToAMappedTensorNeverReachesTheFile) {
 }
 
 TEST_F(Safetensors, MisalignedDataIsReadToo) {
-  write_file(path_, raw(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"I32","shape":[1],"data_offsets":[1,5]}})", 5));
+  write_file(
+      path_,
+      raw(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"I32","shape":[1],"data_offsets":[1,5]}})",
+          5));
   EXPECT_EQ(SafetensorsFile(path_).tensor("b").item<int32_t>(), 0x01010101);
 }
 
@@ -62,22 +66,35 @@ TEST_F(Safetensors, BrokenFilesAreErrorsThatSayWhatIsWrong) {
   EXPECT_EQ(error_of_file(good), "no error");
   EXPECT_EQ(error_of_file(good.substr(0, 5)), "not a safetensors file: only 5 bytes long");
   EXPECT_EQ(error_of_file(good.substr(0, 20)), "truncated: the header alone needs 62 bytes, the file has 20");
-  EXPECT_EQ(error_of_file(good.substr(0, good.size() - 3)), "truncated: the header describes 70 bytes, the file has 67");
+  EXPECT_EQ(error_of_file(good.substr(0, good.size() - 3)),
+            "truncated: the header describes 70 bytes, the file has 67");
   EXPECT_EQ(error_of_file(good + "x"), "has bytes beyond its data: the header describes 70 bytes, the file has 71");
   EXPECT_EQ(error_of_file(std::string(16, '\x7f')).substr(0, 42), "not a safetensors file: a header of 918720");
   EXPECT_EQ(error_of_file(raw("[1]", 0)), "the safetensors header is not an object");
   EXPECT_NE(error_of_file(raw("{", 0)).find("not valid JSON"), std::string::npos);
   EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8)),
             "tensor a: 3 F32 values need 12 bytes, data_offsets hold 8");
-  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8)), "tensor a: impossible shape");
-  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8)), "tensor a: impossible shape");
-  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3)),
-            "tensor b: its data overlaps another tensor's");
-  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})", 3)),
-            "tensor b: its data leaves a hole after another tensor's");
-  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0)),
-            "tensor a stands twice in the safetensors header");
-  EXPECT_NE(error_of_file(raw(R"({"a":{"dtype":"U8","shape":[1]}})", 1)).find("tensor a: bad header entry"), std::string::npos);
+  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,8]}})", 8)),
+            "tensor a: impossible shape");
+  EXPECT_EQ(error_of_file(raw(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8)),
+            "tensor a: impossible shape");
+  EXPECT_EQ(
+      error_of_file(raw(
+          R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+          3)),
+      "tensor b: its data overlaps another tensor's");
+  EXPECT_EQ(
+      error_of_file(raw(
+          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})",
+          3)),
+      "tensor b: its data leaves a hole after another tensor's");
+  EXPECT_EQ(
+      error_of_file(raw(
+          R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
+          0)),
+      "tensor a stands twice in the safetensors header");
+  EXPECT_NE(error_of_file(raw(R"({"a":{"dtype":"U8","shape":[1]}})", 1)).find("tensor a: bad header entry"),
+            std::string::npos);
 }
 
 TEST_F(Safetensors, ShardsAreWrittenWithAnIndexAndReadAsOneModel) {
@@ -89,12 +106,15 @@ TEST_F(Safetensors, ShardsAreWrittenWithAnIndexAndReadAsOneModel) {
   EXPECT_EQ(model.names().size(), 5u);
   EXPECT_TRUE(at::equal(model.tensor("t4"), tensors[4].second));
   std::filesystem::remove(folder_.path() / "model-00002-of-00003.safetensors");
-  EXPECT_NE(error_of([&] { const SafetensorsModel again(folder_.path()); }).find("names the shard model-00002-of-00003.safetensors, which is missing"),
+  EXPECT_NE(error_of([&] {
+              const SafetensorsModel again(folder_.path());
+            }).find("names the shard model-00002-of-00003.safetensors, which is missing"),
             std::string::npos);
 }
 
 TEST_F(Safetensors, AFolderWithoutWeightsIsAnError) {
-  EXPECT_NE(error_of([&] { const SafetensorsModel model(folder_.path()); }).find("found neither model.safetensors nor"), std::string::npos);
+  EXPECT_NE(error_of([&] { const SafetensorsModel model(folder_.path()); }).find("found neither model.safetensors nor"),
+            std::string::npos);
 }
 
 }  // namespace

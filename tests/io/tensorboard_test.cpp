@@ -34,7 +34,9 @@ TEST(TensorBoard, WritesAVersionARestartAndScalars) {
   const std::string bytes = read_file(file.path());
   const auto messages = records(bytes);
   ASSERT_EQ(messages.size(), 3u);
-  EXPECT_EQ(messages[0].substr(9), "\x1a\x0d" "brain.Event:2");
+  EXPECT_EQ(messages[0].substr(9),
+            "\x1a\x0d"
+            "brain.Event:2");
   EXPECT_EQ(messages[1].substr(9), "\x10\x0b\x3a\x02\x08\x01");
   EXPECT_EQ(messages[2].substr(9), std::string("\x10\x0c\x2a\x0f\x0a\x0d\x0a\x06reward\x15\x00\x00\x00\x3f", 19));
   // The version record's length is 24; its masked CRC-32C, computed by TensorFlow, is fixed.

@@ -19,7 +19,8 @@ using Json = nlohmann::ordered_json;
 class Config : public testing::Test {
  protected:
   Config() {
-    for (const auto& entry : fs::directory_iterator(tiny_model())) fs::copy(entry.path(), folder_.path() / entry.path().filename());
+    for (const auto& entry : fs::directory_iterator(tiny_model()))
+      fs::copy(entry.path(), folder_.path() / entry.path().filename());
   }
   void change(const std::string& file, const std::function<void(Json&)>& edit) {
     Json json = io::read_json(folder_.path() / file);
@@ -41,7 +42,8 @@ Json flat_form(const Json& nested) {
   flat["rope_theta"] = flat["rope_parameters"]["rope_theta"];
   flat["rope_scaling"] = {{"type", "mrope"}, {"mrope_section", flat["rope_parameters"]["mrope_section"]}};
   flat.erase("rope_parameters");
-  for (const char* key : {"model_type", "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id", "tie_word_embeddings", "vision_config"})
+  for (const char* key : {"model_type", "image_token_id", "video_token_id", "vision_start_token_id",
+                          "vision_end_token_id", "tie_word_embeddings", "vision_config"})
     flat[key] = nested[key];
   flat["vision_config"]["in_chans"] = flat["vision_config"]["in_channels"];
   flat["vision_config"].erase("in_channels");
@@ -72,7 +74,8 @@ TEST_F(Config, ImageSettingsStandInOneOfThreeForms) {
     json["size"] = {{"shortest_edge", 784}, {"longest_edge", 7840}};
   });
   EXPECT_EQ(read_model_config(folder_.path()).image.min_pixels, 784);
-  io::write_file(folder_.path() / "processor_config.json", Json{{"image_processor", io::read_json(folder_.path() / "preprocessor_config.json")}}.dump());
+  io::write_file(folder_.path() / "processor_config.json",
+                 Json{{"image_processor", io::read_json(folder_.path() / "preprocessor_config.json")}}.dump());
   fs::remove(folder_.path() / "preprocessor_config.json");
   EXPECT_EQ(read_model_config(folder_.path()).image.max_pixels, 7840);
 }
@@ -92,7 +95,8 @@ TEST_F(Config, EndsOfSequenceComeFromTheFirstPlaceThatHasThem) {
 
 TEST_F(Config, VisionIdsPaddingAndRowsBeyondTheTokenizerAreNeverSampled) {
   const auto forbidden = [&] { return Processor(folder_.path()).forbidden(); };
-  for (const int64_t id : {521, 522, 523, 524, 525, 528, 575}) EXPECT_TRUE(forbidden().is[static_cast<size_t>(id)]) << id;
+  for (const int64_t id : {521, 522, 523, 524, 525, 528, 575})
+    EXPECT_TRUE(forbidden().is[static_cast<size_t>(id)]) << id;
   for (const int64_t id : {0, 512, 513, 514, 526, 527}) EXPECT_FALSE(forbidden().is[static_cast<size_t>(id)]) << id;
   change("generation_config.json", [](Json& json) { json["eos_token_id"] = 514; });
   EXPECT_TRUE(forbidden().is[512]) << "padding that ends no sample";
@@ -108,14 +112,17 @@ TEST_F(Config, MistakesAreNamed) {
   };
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["model_type"] = "llava"; }),
             "/config.json: the model type \"llava\" is not supported; supported: qwen2_5_vl");
-  EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"].erase("hidden_size"); }), "/config.json: lacks \"text_config.hidden_size\"");
-  EXPECT_NE(complaint_after("config.json", [](Json& j) { j["text_config"]["hidden_size"] = "x"; }).find("\"text_config.hidden_size\": type must be number"),
+  EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"].erase("hidden_size"); }),
+            "/config.json: lacks \"text_config.hidden_size\"");
+  EXPECT_NE(complaint_after("config.json", [](Json& j) { j["text_config"]["hidden_size"] = "x"; })
+                .find("\"text_config.hidden_size\": type must be number"),
             std::string::npos);
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["rope_parameters"]["rope_type"] = "yarn"; }),
             "/config.json: the RoPE type \"yarn\" is not supported");
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["hidden_act"] = "gelu"; }),
             "/config.json: \"text_config.hidden_act\" is \"gelu\"; only \"silu\" is supported");
-  EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["vocab_size"] = 500; }), ": the tokenizer has 528 ids, the embedding only 500 rows");
+  EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["vocab_size"] = 500; }),
+            ": the tokenizer has 528 ids, the embedding only 500 rows");
   EXPECT_EQ(complaint_after("preprocessor_config.json", [](Json& j) { j["patch_size"] = 16; }),
             "/preprocessor_config.json: \"patch_size\" is 16, config.json says 14");
   fs::remove(folder_.path() / "tokenizer.json");

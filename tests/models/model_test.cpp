@@ -21,7 +21,9 @@ std::vector<double> logprobs_of(const Model& model, const ModelCase& c, double t
   const at::NoGradGuard no_grad;
   const Prompt prompt = model.processor().encode(c.messages, c.images, c.min_pixels, c.max_pixels);
   const std::vector<PackedGroup> groups{{&prompt, {c.token_ids}}};
-  const Tensor values = model.completion_logprobs(pack(groups, model.config().ids.image, model.device()), temperature).logprob_T.to(at::kDouble).contiguous();
+  const Tensor values = model.completion_logprobs(pack(groups, model.config().ids.image, model.device()), temperature)
+                            .logprob_T.to(at::kDouble)
+                            .contiguous();
   return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
 }
 
@@ -59,7 +61,9 @@ void expect_parity(const Model& model, const std::vector<ModelCase>& cases, doub
 
 TEST(Model, LogProbsAndGreedyContinuationsEqualTransformers) { expect_parity(*load_tiny(), model_cases(), 1e-5); }
 
-TEST(Model, DoublePrecisionThroughTheGenericOperatorsAgrees) { expect_parity(*load_tiny(tiny_model(), at::kDouble), model_cases(), 1e-5); }
+TEST(Model, DoublePrecisionThroughTheGenericOperatorsAgrees) {
+  expect_parity(*load_tiny(tiny_model(), at::kDouble), model_cases(), 1e-5);
+}
 
 // Copies of the tiny model in other published forms.
 class ModelForms : public testing::Test {
@@ -79,7 +83,9 @@ class ModelForms : public testing::Test {
 };
 
 TEST_F(ModelForms, NamesOfTransformers4AreRead) {
-  rename([](const std::string& name) { return name.starts_with("visual.") ? "model." + name : "model.language_model." + name.substr(6); });
+  rename([](const std::string& name) {
+    return name.starts_with("visual.") ? "model." + name : "model.language_model." + name.substr(6);
+  });
   io::write_safetensors(folder_.path() / "model.safetensors", tensors_);
   expect_parity(*load_tiny(folder_.path()), model_cases(), 1e-5);
 }
@@ -97,7 +103,8 @@ TEST_F(ModelForms, ShardsAreReadAsOneModel) {
 }
 
 TEST_F(ModelForms, AnOutputLayerOfItsOwnIsUsed) {
-  tensors_.emplace_back("lm_head.weight", io::SafetensorsFile(test_data() / "untied_head.safetensors").tensor("lm_head.weight"));
+  tensors_.emplace_back("lm_head.weight",
+                        io::SafetensorsFile(test_data() / "untied_head.safetensors").tensor("lm_head.weight"));
   io::write_safetensors(folder_.path() / "model.safetensors", tensors_);
   auto config = io::read_json(folder_.path() / "config.json");
   config["tie_word_embeddings"] = false;
@@ -112,7 +119,8 @@ TEST_F(ModelForms, HalfPrecisionFilesAreConvertedOnLoading) {
     io::write_safetensors(folder_.path() / "model.safetensors", halves);
     const auto model = load_tiny(folder_.path());
     for (const auto& [name, tensor] : hub_tensors(model->config(), model->weights())) {
-      const auto original = std::find_if(halves.begin(), halves.end(), [&, n = name](const auto& h) { return h.first == n; });
+      const auto original =
+          std::find_if(halves.begin(), halves.end(), [&, n = name](const auto& h) { return h.first == n; });
       ASSERT_NE(original, halves.end());
       EXPECT_TRUE(at::equal(tensor, original->second.to(at::kFloat))) << name;
     }
@@ -131,7 +139,8 @@ TEST_F(ModelForms, WeightsThatDoNotFitAreListed) {
     if (name == "visual.merger.ln_q.weight") tensor = at::zeros({31});
   const std::string message = complaint(changed);
   EXPECT_NE(message.find("missing tensors: model.norm.weight"), std::string::npos) << message;
-  EXPECT_NE(message.find("tensors of another shape: visual.merger.ln_q.weight [31] instead of [32]"), std::string::npos) << message;
+  EXPECT_NE(message.find("tensors of another shape: visual.merger.ln_q.weight [31] instead of [32]"), std::string::npos)
+      << message;
   EXPECT_NE(message.find("unexpected tensors: extra.weight"), std::string::npos) << message;
 }
 
@@ -183,7 +192,8 @@ class Packing : public testing::Test {
         groups.push_back({&prompts_[sample.which], {}});
         for (const size_t s : sample.samples) groups.back().completions.emplace_back(completions_[sample.which][s]);
       }
-      const Tensor logprobs = model_->completion_logprobs(pack(groups, model_->config().ids.image, at::kCPU), 0.9).logprob_T;
+      const Tensor logprobs =
+          model_->completion_logprobs(pack(groups, model_->config().ids.image, at::kCPU), 0.9).logprob_T;
       int64_t begin = 0;
       Tensor loss = at::zeros({}, at::kDouble);
       for (const Sample& sample : batch)
@@ -202,9 +212,11 @@ class Packing : public testing::Test {
 
   static void expect_equal(const Pass& a, const Pass& b) {
     ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
-    for (const auto& [key, value] : a.logprobs) EXPECT_LT(difference(value, b.logprobs.at(key)), 1e-11) << key.first << " " << key.second;
+    for (const auto& [key, value] : a.logprobs)
+      EXPECT_LT(difference(value, b.logprobs.at(key)), 1e-11) << key.first << " " << key.second;
     for (size_t i = 0; i < a.gradients.size(); ++i)
-      EXPECT_LT(difference(a.gradients[i], b.gradients[i]), 1e-10 * (1 + a.gradients[i].abs().max().item<double>())) << i;
+      EXPECT_LT(difference(a.gradients[i], b.gradients[i]), 1e-10 * (1 + a.gradients[i].abs().max().item<double>()))
+          << i;
   }
 
   std::unique_ptr<Model> model_;
@@ -214,7 +226,8 @@ class Packing : public testing::Test {
 };
 
 TEST_F(Packing, ASharedPromptEqualsRepeatedPrompts) {
-  expect_equal(run({{{3, {0, 1, 2}}}, {{2, {0, 1, 2}}}}), run({{{3, {0}}, {3, {1}}, {3, {2}}}, {{2, {0}}}, {{2, {1}}, {2, {2}}}}));
+  expect_equal(run({{{3, {0, 1, 2}}}, {{2, {0, 1, 2}}}}),
+               run({{{3, {0}}, {3, {1}}, {3, {2}}}, {{2, {0}}}, {{2, {1}}, {2, {2}}}}));
 }
 
 TEST_F(Packing, AnyPackingEqualsAnyOther) {
@@ -234,7 +247,8 @@ TEST_F(Packing, ADecodedTokensLogProbEqualsTheFullForwards) {
     Pass pass;
     for (size_t which = 0; which < cases_.size(); ++which) {
       const std::vector<PackedGroup> groups{{&prompts_[which], {completions_[which][0], completions_[which][1]}}};
-      const Tensor logprobs = model_->completion_logprobs(pack(groups, model_->config().ids.image, at::kCPU), 1).logprob_T;
+      const Tensor logprobs =
+          model_->completion_logprobs(pack(groups, model_->config().ids.image, at::kCPU), 1).logprob_T;
       const auto first = static_cast<int64_t>(completions_[which][0].size());
       pass.logprobs[{which, 0}] = logprobs.narrow(0, 0, first);
       pass.logprobs[{which, 1}] = logprobs.narrow(0, first, logprobs.size(0) - first);
@@ -260,7 +274,8 @@ TEST_F(Packing, ADecodedTokensLogProbEqualsTheFullForwards) {
         for (size_t s = 0; s < 2; ++s) {
           const auto& tokens = completions_[which][s];
           if (step >= tokens.size()) continue;
-          EXPECT_NEAR(logp[row_number][tokens[step]].item<double>(), full.logprobs.at({which, s})[static_cast<int64_t>(step)].item<double>(),
+          EXPECT_NEAR(logp[row_number][tokens[step]].item<double>(),
+                      full.logprobs.at({which, s})[static_cast<int64_t>(step)].item<double>(),
                       dtype == at::kDouble ? 1e-11 : 2e-5);
           ++row_number;
           if (step + 1 >= tokens.size()) continue;

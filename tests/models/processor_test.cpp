@@ -31,17 +31,28 @@ TEST(ImageProcessor, PatchesFollowTheDocumentedOrder) {
   const ImagePatches patches = to_patches(picture, config.vision, config.image, bounds);
   EXPECT_EQ(patches.grid, (Grid{1, size.height / 14, size.width / 14}));
   // reshape (t, T, C, h/2, 2, p, w/2, 2, p), permute (0, 3, 6, 4, 7, 2, 1, 5, 8)
-  const image::Image resized = image::resize(picture, static_cast<int>(size.width), static_cast<int>(size.height), image::Filter::kBicubic);
-  const at::Tensor pixels = at::from_blob(const_cast<uint8_t*>(resized.pixels.data()), {size.height, size.width, 3}, at::kByte).permute({2, 0, 1}).to(at::kDouble) / 255;
-  const at::Tensor mean = at::tensor({0.48145466, 0.4578275, 0.40821073}).view({3, 1, 1}), std = at::tensor({0.26862954, 0.26130258, 0.27577711}).view({3, 1, 1});
-  const at::Tensor expected = ((pixels - mean) / std).unsqueeze(0).expand({2, -1, -1, -1}).reshape({1, 2, 3, size.height / 28, 2, 14, size.width / 28, 2, 14})
-                                  .permute({0, 3, 6, 4, 7, 2, 1, 5, 8}).reshape({patches.grid.patches(), 1176});
+  const image::Image resized =
+      image::resize(picture, static_cast<int>(size.width), static_cast<int>(size.height), image::Filter::kBicubic);
+  const at::Tensor pixels =
+      at::from_blob(const_cast<uint8_t*>(resized.pixels.data()), {size.height, size.width, 3}, at::kByte)
+          .permute({2, 0, 1})
+          .to(at::kDouble) /
+      255;
+  const at::Tensor mean = at::tensor({0.48145466, 0.4578275, 0.40821073}).view({3, 1, 1}),
+                   std = at::tensor({0.26862954, 0.26130258, 0.27577711}).view({3, 1, 1});
+  const at::Tensor expected = ((pixels - mean) / std)
+                                  .unsqueeze(0)
+                                  .expand({2, -1, -1, -1})
+                                  .reshape({1, 2, 3, size.height / 28, 2, 14, size.width / 28, 2, 14})
+                                  .permute({0, 3, 6, 4, 7, 2, 1, 5, 8})
+                                  .reshape({patches.grid.patches(), 1176});
   EXPECT_LT((patches.values.to(at::kDouble) - expected).abs().max().item<double>(), 1e-6);
 }
 
 TEST(Processor, PromptIdsEqualTheReferences) {
   const Processor processor(tiny_model());
-  for (const ModelCase& c : model_cases()) EXPECT_EQ(processor.encode(c.messages, c.images, c.min_pixels, c.max_pixels).ids, c.prompt_ids) << c.id;
+  for (const ModelCase& c : model_cases())
+    EXPECT_EQ(processor.encode(c.messages, c.images, c.min_pixels, c.max_pixels).ids, c.prompt_ids) << c.id;
 }
 
 TEST(Processor, PositionsOfImagesSpreadOverRowsAndColumns) {

@@ -28,7 +28,9 @@ const std::vector<Case> kCases{
 Tensor dense_mask(const Layout& layout) {
   Tensor mask = at::zeros({layout.tokens, layout.tokens}, at::kBool);
   const auto causal = [&](Span s) {
-    mask.narrow(0, s.begin, s.length).narrow(1, s.begin, s.length).copy_(at::ones({s.length, s.length}, at::kBool).tril());
+    mask.narrow(0, s.begin, s.length)
+        .narrow(1, s.begin, s.length)
+        .copy_(at::ones({s.length, s.length}, at::kBool).tril());
   };
   for (const GroupSpans& group : layout.groups) {
     causal(group.prompt);
@@ -44,10 +46,12 @@ Tensor dense_mask(const Layout& layout) {
 Tensor dense_attention(const Tensor& qkv, int64_t heads, int64_t key_heads, const RopeTable& rope, const Tensor& mask) {
   const int64_t half = qkv.size(2) / 2;
   const auto rotate = [&](const Tensor& x) {
-    const Tensor a = x.slice(2, 0, half), b = x.slice(2, half), cos = rope.cos_TR.unsqueeze(1).to(x.scalar_type()), sin = rope.sin_TR.unsqueeze(1).to(x.scalar_type());
+    const Tensor a = x.slice(2, 0, half), b = x.slice(2, half), cos = rope.cos_TR.unsqueeze(1).to(x.scalar_type()),
+                 sin = rope.sin_TR.unsqueeze(1).to(x.scalar_type());
     return at::cat({a * cos - b * sin, b * cos + a * sin}, 2);
   };
-  const Tensor q = rotate(qkv.narrow(1, 0, heads)), k = rotate(qkv.narrow(1, heads, key_heads)).repeat_interleave(heads / key_heads, 1),
+  const Tensor q = rotate(qkv.narrow(1, 0, heads)),
+               k = rotate(qkv.narrow(1, heads, key_heads)).repeat_interleave(heads / key_heads, 1),
                v = qkv.narrow(1, heads + key_heads, key_heads).repeat_interleave(heads / key_heads, 1);
   const Tensor scores = at::einsum("qhd,khd->hqk", {q, k}) / std::sqrt(static_cast<double>(qkv.size(2)));
   return at::einsum("hqk,khd->qhd", {scores.masked_fill(mask.logical_not(), -INFINITY).softmax(-1), v}).flatten(1);
@@ -82,7 +86,9 @@ TEST_P(AttentionTypes, EqualsDenseMaskedAttentionForwardAndBackward) {
     EXPECT_LT(difference(leaf.grad(), expected_in.grad()), 10 * tolerance) << c.name;
 
     const at::NoGradGuard no_grad;
-    EXPECT_EQ(difference(attention(start.to(type).clone(), c.heads, c.key_heads, rope, make_plan(layout, at::kCPU)), got), 0) << c.name;
+    EXPECT_EQ(
+        difference(attention(start.to(type).clone(), c.heads, c.key_heads, rope, make_plan(layout, at::kCPU)), got), 0)
+        << c.name;
   }
 }
 
@@ -102,7 +108,8 @@ TEST(Attention, TheReferenceBodyAgrees) {
       attention_backward(grad, q, k, v, out, *plan, dq, dk, dv, body);
       results.push_back({out.out_TNH, out.lse_NT, dq, dk, dv});
     }
-    for (size_t i = 0; i < results[0].size(); ++i) EXPECT_LT(difference(results[0][i], results[1][i]), 1e-12) << c.name << " " << i;
+    for (size_t i = 0; i < results[0].size(); ++i)
+      EXPECT_LT(difference(results[0][i], results[1][i]), 1e-12) << c.name << " " << i;
   }
 }
 
@@ -111,7 +118,8 @@ TEST(Attention, ASharedPromptEqualsRepeatedPrompts) {
   constexpr int64_t kHeads = 4, kKeyHeads = 2, kDim = 16, kPrompt = 21;
   const std::vector<int64_t> lengths{5, 9, 1};
   const Layout shared = Layout::from_lengths({kPrompt}, {lengths});
-  const Tensor x = at::randn({shared.tokens, kHeads + 2 * kKeyHeads, kDim}, at::kDouble), weight = at::randn({shared.tokens, kHeads * kDim}, at::kDouble);
+  const Tensor x = at::randn({shared.tokens, kHeads + 2 * kKeyHeads, kDim}, at::kDouble),
+               weight = at::randn({shared.tokens, kHeads * kDim}, at::kDouble);
   const RopeTable rope = random_rope(shared.tokens, kDim);
   const Tensor leaf = x.clone().requires_grad_();
   const Tensor out = attention(leaf * 1, kHeads, kKeyHeads, rope, make_plan(shared, at::kCPU));
@@ -120,11 +128,15 @@ TEST(Attention, ASharedPromptEqualsRepeatedPrompts) {
   Tensor repeated_grad = at::zeros_like(x);
   for (size_t i = 0; i < lengths.size(); ++i) {
     const Span response = shared.groups[0].responses[i];
-    const auto rows = [&](const Tensor& t) { return at::cat({t.narrow(0, 0, kPrompt), t.narrow(0, response.begin, response.length)}); };
+    const auto rows = [&](const Tensor& t) {
+      return at::cat({t.narrow(0, 0, kPrompt), t.narrow(0, response.begin, response.length)});
+    };
     const Layout single = Layout::from_lengths({kPrompt + response.length}, {{}});
     const Tensor own = rows(x).requires_grad_();
-    const Tensor own_out = attention(own * 1, kHeads, kKeyHeads, {rows(rope.cos_TR), rows(rope.sin_TR)}, make_plan(single, at::kCPU));
-    EXPECT_LT(difference(own_out.narrow(0, kPrompt, response.length), out.narrow(0, response.begin, response.length)), 1e-12);
+    const Tensor own_out =
+        attention(own * 1, kHeads, kKeyHeads, {rows(rope.cos_TR), rows(rope.sin_TR)}, make_plan(single, at::kCPU));
+    EXPECT_LT(difference(own_out.narrow(0, kPrompt, response.length), out.narrow(0, response.begin, response.length)),
+              1e-12);
     EXPECT_LT(difference(own_out.narrow(0, 0, kPrompt), out.narrow(0, 0, kPrompt)), 1e-12);
     // The prompt's own outputs count once in the shared form.
     Tensor own_weight = rows(weight).clone();
@@ -144,7 +156,9 @@ TEST(Attention, WindowsAttendToThemselvesAlone) {
   const Tensor x = at::randn({tokens, 6, 8}, at::kDouble);
   Tensor mask = at::zeros({tokens, tokens}, at::kBool);
   for (int64_t begin = 0, i = 0; i < 5; begin += lengths[static_cast<size_t>(i++)])
-    mask.narrow(0, begin, lengths[static_cast<size_t>(i)]).narrow(1, begin, lengths[static_cast<size_t>(i)]).fill_(true);
+    mask.narrow(0, begin, lengths[static_cast<size_t>(i)])
+        .narrow(1, begin, lengths[static_cast<size_t>(i)])
+        .fill_(true);
   const Tensor got = attention(x.clone(), 2, 2, rope, make_plan(lengths, at::kCPU));
   EXPECT_LT(difference(got, dense_attention(x, 2, 2, rope, mask)), 1e-12);
 }

@@ -10,14 +10,15 @@ namespace {
 
 using at::Tensor;
 
-// Groups that start at different times, samples that finish early, slots that are used again: the block cache in float32
-// against the plain one in double.
+// Groups that start at different times, samples that finish early, slots that are used again: the block cache in
+// float32 against the plain one in double.
 TEST(KvCache, TheBlockCacheEqualsThePlainOne) {
   for (const int64_t dim : {16, 40, 64}) {
     at::manual_seed(dim);
     constexpr int64_t kHeads = 6, kKeyHeads = 2, kLayers = 2;
     const KvShape shape{kLayers, kKeyHeads, dim};
-    const auto fast = make_kv_cache(shape, at::TensorOptions(at::kFloat)), plain = make_reference_kv_cache(shape, at::TensorOptions(at::kDouble));
+    const auto fast = make_kv_cache(shape, at::TensorOptions(at::kFloat)),
+               plain = make_reference_kv_cache(shape, at::TensorOptions(at::kDouble));
     const auto add = [&](int64_t prompt, int64_t samples) {
       const int64_t a = fast->add_group(prompt, samples), b = plain->add_group(prompt, samples);
       EXPECT_EQ(a, b);
@@ -37,8 +38,10 @@ TEST(KvCache, TheBlockCacheEqualsThePlainOne) {
     for (int step = 0; step < 80; ++step) {
       const auto n = static_cast<int64_t>(rows.size());
       for (int64_t layer = 0; layer < kLayers; ++layer) {
-        const Tensor q = at::randn({n, kHeads, dim}), k = at::randn({n, kKeyHeads, dim}), v = at::randn({n, kKeyHeads, dim});
-        const Tensor a = fast->attend(layer, rows, q, k, v), b = plain->attend(layer, rows, q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble));
+        const Tensor q = at::randn({n, kHeads, dim}), k = at::randn({n, kKeyHeads, dim}),
+                     v = at::randn({n, kKeyHeads, dim});
+        const Tensor a = fast->attend(layer, rows, q, k, v),
+                     b = plain->attend(layer, rows, q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble));
         ASSERT_LT(difference(a, b), 1e-5) << "head dimension " << dim << ", step " << step;
       }
       for (DecodeRow& row : rows) ++row.position;

@@ -16,7 +16,8 @@ struct Inputs {
 
 Inputs random_inputs() {
   at::manual_seed(1);
-  return {at::randn({101, 64}, at::kDouble), at::randn({3001, 64}, at::kDouble) * 0.2, at::randint(0, 3001, {101}, at::kLong), at::randn({101}, at::kDouble)};
+  return {at::randn({101, 64}, at::kDouble), at::randn({3001, 64}, at::kDouble) * 0.2,
+          at::randint(0, 3001, {101}, at::kLong), at::randn({101}, at::kDouble)};
 }
 
 TEST(LogProb, EqualsDenseLogSoftmaxForEveryChunkAndTemperature) {

@@ -20,7 +20,8 @@ TEST(Ops, RmsNormMatchesItsFormulaForwardAndBackward) {
   for (const int64_t rows : {1, 7, 300})
     for (const int64_t width : {5, 64, 193}) {
       at::manual_seed(1);
-      const Tensor x = at::randn({rows, width}, at::kDouble).mul_(3), w = at::randn({width}, at::kDouble), g = at::randn({rows, width}, at::kDouble);
+      const Tensor x = at::randn({rows, width}, at::kDouble).mul_(3), w = at::randn({width}, at::kDouble),
+                   g = at::randn({rows, width}, at::kDouble);
       const Tensor xe = x.clone().requires_grad_(), we = w.clone().requires_grad_();
       const Tensor expected = xe * (xe.pow(2).mean(1, true) + 1e-6).rsqrt() * we;
       (expected * g).sum().backward();

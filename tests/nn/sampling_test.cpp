@@ -25,13 +25,15 @@ TEST(Sampling, FrequenciesFollowTheTemperedDistributionWithoutForbiddenIds) {
   const Tensor logits = at::tensor({1.0f, 0.0f, 2.0f, -1.0f, 3.0f, 0.5f});
   const Forbidden forbidden({4}, kVocabulary);
   const double temperature = 1.7;
-  const auto drawn = sample_tokens(logits.expand({kDraws, kVocabulary}), {temperature, 1, 0}, forbidden, uniforms(kDraws, 1));
+  const auto drawn =
+      sample_tokens(logits.expand({kDraws, kVocabulary}), {temperature, 1, 0}, forbidden, uniforms(kDraws, 1));
   Tensor p = (logits / temperature).exp();
   p[4] = 0;
   p = p / p.sum();
   double chi = 0;
   for (int64_t id = 0; id < kVocabulary; ++id) {
-    const double count = static_cast<double>(std::count(drawn.ids.begin(), drawn.ids.end(), id)), expected = p[id].item<double>() * kDraws;
+    const double count = static_cast<double>(std::count(drawn.ids.begin(), drawn.ids.end(), id)),
+                 expected = p[id].item<double>() * kDraws;
     if (id == 4) {
       EXPECT_EQ(count, 0);
     } else {
@@ -76,10 +78,13 @@ TEST(Sampling, TheReferenceBodyDrawsTheSameTokens) {
   at::manual_seed(4);
   const Tensor logits = at::randn({300, 2000}) * 3;
   const Forbidden forbidden({0, 7, 1999}, 2000);
-  for (const SamplingSettings& settings : {SamplingSettings{1, 1, 0}, {0.6, 0.9, 0}, {1.3, 1, 40}, {1, 0.8, 20}, {0, 1, 0}}) {
+  for (const SamplingSettings& settings :
+       {SamplingSettings{1, 1, 0}, {0.6, 0.9, 0}, {1.3, 1, 40}, {1, 0.8, 20}, {0, 1, 0}}) {
     const auto u = uniforms(300, 5);
-    const auto a = sample_tokens(logits, settings, forbidden, u), b = sample_tokens_reference(logits.to(at::kDouble), settings, forbidden, u);
-    int same = 0;  // without filters the reference walks the tokens by likelihood, the fast body by id: compare sets only then
+    const auto a = sample_tokens(logits, settings, forbidden, u),
+               b = sample_tokens_reference(logits.to(at::kDouble), settings, forbidden, u);
+    int same =
+        0;  // without filters the reference walks the tokens by likelihood, the fast body by id: compare sets only then
     for (size_t i = 0; i < 300; ++i) {
       same += a.ids[i] == b.ids[i];
       if (a.ids[i] == b.ids[i]) {

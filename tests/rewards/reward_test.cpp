@@ -10,11 +10,15 @@ namespace {
 using tasks::Preset;
 using Style = tasks::PromptConfig::Style;
 
-double reward(const std::string& task, Preset preset, const std::string& function, const std::string& answer, const std::string& response) {
+double reward(const std::string& task, Preset preset, const std::string& function, const std::string& answer,
+              const std::string& response) {
   return score({}, Style::kThink, {task, preset, function, answer}, response).accuracy;
 }
-double rotation(const std::string& said, Preset preset = Preset::kHardened) { return reward("rotation", preset, "exact", "90", "<answer>" + said + "</answer>"); }
-double jigsaw(const std::string& said, Preset preset = Preset::kHardened, const std::string& function = "permutation_fraction") {
+double rotation(const std::string& said, Preset preset = Preset::kHardened) {
+  return reward("rotation", preset, "exact", "90", "<answer>" + said + "</answer>");
+}
+double jigsaw(const std::string& said, Preset preset = Preset::kHardened,
+              const std::string& function = "permutation_fraction") {
   return reward("jigsaw", preset, function, "2,4,1,3", "<answer>" + said + "</answer>");
 }
 
@@ -38,15 +42,20 @@ TEST(Reward, ExtractionTakesLinearTime) {
 }
 
 TEST(Reward, HardenedNormalisesInItsOrder) {
-  for (const char* right : {"90", " 90 ", "90.", "90 .", "90\u00b0", "90\u00b0.", "90 \u00b0 .", "\n90\u00b0"}) EXPECT_EQ(rotation(right), 1) << right;
-  for (const char* wrong : {"90..", "90.\u00b0\u00b0", "090", "+90", "90 degrees", "90 or 180", "0, 90, 180, 270", "", "180", "90\u00b0\u00b0"}) EXPECT_EQ(rotation(wrong), 0) << wrong;
+  for (const char* right : {"90", " 90 ", "90.", "90 .", "90\u00b0", "90\u00b0.", "90 \u00b0 .", "\n90\u00b0"})
+    EXPECT_EQ(rotation(right), 1) << right;
+  for (const char* wrong : {"90..", "90.\u00b0\u00b0", "090", "+90", "90 degrees", "90 or 180", "0, 90, 180, 270", "",
+                            "180", "90\u00b0\u00b0"})
+    EXPECT_EQ(rotation(wrong), 0) << wrong;
   EXPECT_EQ(reward("position", Preset::kHardened, "exact", "top-left", "<answer>Top-Left.</answer>"), 1);
-  EXPECT_EQ(reward("position", Preset::kHardened, "exact", "top-left", "<answer>top-left\u00b0</answer>"), 0) << "a degree sign belongs to rotation";
+  EXPECT_EQ(reward("position", Preset::kHardened, "exact", "top-left", "<answer>top-left\u00b0</answer>"), 0)
+      << "a degree sign belongs to rotation";
   EXPECT_EQ(reward("contrastive", Preset::kHardened, "exact", "positive", "<answer>POSITIVE</answer>"), 1);
 }
 
 TEST(Reward, HardenedGivesNothingForSeveralOpenings) {
-  const auto twice = score({}, Style::kThink, {"rotation", Preset::kHardened, "exact", "90"}, "<answer>90</answer><answer>0</answer>");
+  const auto twice =
+      score({}, Style::kThink, {"rotation", Preset::kHardened, "exact", "90"}, "<answer>90</answer><answer>0</answer>");
   EXPECT_EQ(twice.accuracy, 0);
   EXPECT_TRUE(twice.unparsed);
   EXPECT_EQ(twice.extracted, "90");
@@ -59,8 +68,10 @@ TEST(Reward, PaperComparesAsTheReference) {
   EXPECT_EQ(rotation("90.", Preset::kPaper), 0);
   EXPECT_EQ(rotation("90\u00b0", Preset::kPaper), 0);
   EXPECT_EQ(reward("position", Preset::kPaper, "exact", "top-left", "<answer>Top-Left</answer>"), 0) << "case counts";
-  EXPECT_EQ(reward("imagenet", Preset::kPaper, "exact", "tench, Tinca tinca", "<answer>Tinca tinca</answer>"), 1) << "any alternative";
-  EXPECT_EQ(reward("imagenet", Preset::kPaper, "exact", "tench, Tinca tinca", "<answer>tench, Tinca tinca</answer>"), 0);
+  EXPECT_EQ(reward("imagenet", Preset::kPaper, "exact", "tench, Tinca tinca", "<answer>Tinca tinca</answer>"), 1)
+      << "any alternative";
+  EXPECT_EQ(reward("imagenet", Preset::kPaper, "exact", "tench, Tinca tinca", "<answer>tench, Tinca tinca</answer>"),
+            0);
 }
 
 TEST(Reward, PermutationFractionCountsRightPlacesOfPermutationsOnly) {
@@ -68,8 +79,10 @@ TEST(Reward, PermutationFractionCountsRightPlacesOfPermutationsOnly) {
   EXPECT_EQ(jigsaw(" 2 , 4 ,1,  3 ."), 1);
   EXPECT_EQ(jigsaw("2,4,3,1"), 0.5);
   EXPECT_EQ(jigsaw("4,2,3,1"), 0);
-  for (const char* wrong : {"1,1,1,1", "2,4,1", "2,4,1,3,5", "2,4,1,3,", "02,4,1,3", "+2,4,1,3", "2 4 1 3", "2;4;1;3", "a,b,c,d", "0,1,2,3", "", "\u0662,4,1,3"}) {
-    const auto s = score({}, Style::kThink, {"jigsaw", Preset::kHardened, "permutation_fraction", "2,4,1,3"}, std::string("<answer>") + wrong + "</answer>");
+  for (const char* wrong : {"1,1,1,1", "2,4,1", "2,4,1,3,5", "2,4,1,3,", "02,4,1,3", "+2,4,1,3", "2 4 1 3", "2;4;1;3",
+                            "a,b,c,d", "0,1,2,3", "", "\u0662,4,1,3"}) {
+    const auto s = score({}, Style::kThink, {"jigsaw", Preset::kHardened, "permutation_fraction", "2,4,1,3"},
+                         std::string("<answer>") + wrong + "</answer>");
     EXPECT_EQ(s.accuracy, 0) << wrong;
     EXPECT_TRUE(s.unparsed) << wrong;
   }
@@ -91,10 +104,14 @@ TEST(Reward, PaperFractionCountsEntryByEntry) {
 
 TEST(Reward, FormatWantsThinkThenAnswerAndNothingElse) {
   const auto think = [](const std::string& text) { return format_reward(text, Style::kThink); };
-  for (const char* good : {"<think>a</think><answer>b</answer>", " \n<think></think> \n <answer></answer>\t", "<think>x\ny</think>\n\n<answer>90</answer>"}) EXPECT_EQ(think(good), 1) << good;
-  for (const char* bad : {"<answer>b</answer>", "<think>a</think>", "x<think>a</think><answer>b</answer>", "<think>a</think><answer>b</answer>x",
-                          "<think>a</think>x<answer>b</answer>", "<think>a<think></think><answer>b</answer>", "<answer>b</answer><think>a</think>",
-                          "<think>a</think><answer>b</answer><answer>c</answer>", "<think><answer>a</answer></think>", "", "<think>a<answer></think>b</answer>"})
+  for (const char* good : {"<think>a</think><answer>b</answer>", " \n<think></think> \n <answer></answer>\t",
+                           "<think>x\ny</think>\n\n<answer>90</answer>"})
+    EXPECT_EQ(think(good), 1) << good;
+  for (const char* bad : {"<answer>b</answer>", "<think>a</think>", "x<think>a</think><answer>b</answer>",
+                          "<think>a</think><answer>b</answer>x", "<think>a</think>x<answer>b</answer>",
+                          "<think>a<think></think><answer>b</answer>", "<answer>b</answer><think>a</think>",
+                          "<think>a</think><answer>b</answer><answer>c</answer>", "<think><answer>a</answer></think>",
+                          "", "<think>a<answer></think>b</answer>"})
     EXPECT_EQ(think(bad), 0) << bad;
   EXPECT_EQ(format_reward("<answer>b</answer>", Style::kAnswer), 1);
   EXPECT_EQ(format_reward("<think></think><answer>b</answer>", Style::kAnswer), 0);

@@ -15,13 +15,15 @@ TEST(Advantage, IsTheRewardRelativeToItsGroupInUnbiasedDeviations) {
   const double s = std::sqrt(1.0 / 3);  // four values, mean 1/2
   EXPECT_NEAR(a[0][0], 0.5 / (s + 1e-4), 1e-12);
   EXPECT_NEAR(a[0][1], -0.5 / (s + 1e-4), 1e-12);
-  const double mean = 1.75 / 3, t = std::sqrt((std::pow(0.25 - mean, 2) + std::pow(0.5 - mean, 2) + std::pow(1 - mean, 2)) / 2);
+  const double mean = 1.75 / 3,
+               t = std::sqrt((std::pow(0.25 - mean, 2) + std::pow(0.5 - mean, 2) + std::pow(1 - mean, 2)) / 2);
   EXPECT_NEAR(a[1][2], (1 - mean) / (t + 1e-4), 1e-12);
 }
 
 TEST(Advantage, MayBeScaledByTheBatchOrNotAtAll) {
   const Groups rewards{{1, 0}, {3, 1}};
-  const double batch = std::sqrt((std::pow(1 - 1.25, 2) + std::pow(1.25, 2) + std::pow(3 - 1.25, 2) + std::pow(1 - 1.25, 2)) / 3);
+  const double batch =
+      std::sqrt((std::pow(1 - 1.25, 2) + std::pow(1.25, 2) + std::pow(3 - 1.25, 2) + std::pow(1 - 1.25, 2)) / 3);
   const auto scaled = group_advantages(rewards, Scale::kBatch), plain = group_advantages(rewards, Scale::kNone);
   EXPECT_NEAR(scaled[0][0], 0.5 / (batch + 1e-4), 1e-12);
   EXPECT_NEAR(scaled[1][1], -1 / (batch + 1e-4), 1e-12);

@@ -16,12 +16,16 @@ struct Token {
 };
 
 // One clipped above, one clipped below, one inside, one out of the range on the side that the minimum does not clip.
-const std::vector<Token> kTokens{{-0.5, -1.1, -0.9, 1.5, 0.3}, {-2.0, -1.2, -1.0, -0.7, 0.2}, {-1.00, -1.05, -1.3, 0.9, 0.4}, {-0.3, -1.0, -0.2, -1.1, 0.1}};
+const std::vector<Token> kTokens{{-0.5, -1.1, -0.9, 1.5, 0.3},
+                                 {-2.0, -1.2, -1.0, -0.7, 0.2},
+                                 {-1.00, -1.05, -1.3, 0.9, 0.4},
+                                 {-0.3, -1.0, -0.2, -1.1, 0.1}};
 
 double loss_of(const AlgorithmConfig& config, const std::vector<Token>& tokens) {
   double sum = 0;
   for (const Token& t : tokens) {
-    const double r = std::exp(t.policy - t.old), clipped = std::clamp(r, 1 - config.epsilon, 1 + config.upper_epsilon()), d = t.reference - t.policy;
+    const double r = std::exp(t.policy - t.old),
+                 clipped = std::clamp(r, 1 - config.epsilon, 1 + config.upper_epsilon()), d = t.reference - t.policy;
     sum += t.weight * (-std::min(r * t.advantage, clipped * t.advantage) + config.beta * (std::exp(d) - d - 1));
   }
   return sum;
@@ -33,7 +37,8 @@ LossInputs inputs_of(const std::vector<Token>& tokens, bool with_reference) {
     for (const Token& t : tokens) values.push_back(t.*member);
     return at::tensor(values, at::kDouble);
   };
-  return {column(&Token::policy).requires_grad_(), column(&Token::old), with_reference ? column(&Token::reference) : Tensor(), column(&Token::advantage), column(&Token::weight)};
+  return {column(&Token::policy).requires_grad_(), column(&Token::old),
+          with_reference ? column(&Token::reference) : Tensor(), column(&Token::advantage), column(&Token::weight)};
 }
 
 TEST(Loss, EqualsTheClippedObjectiveWithK3) {
@@ -64,7 +69,9 @@ TEST(Loss, ItsGradientIsTheNumericalOne) {
     auto up = kTokens, down = kTokens;
     up[i].policy += 1e-6;
     down[i].policy -= 1e-6;
-    EXPECT_NEAR(inputs.logprob_n.grad()[static_cast<int64_t>(i)].item<double>(), (loss_of(config, up) - loss_of(config, down)) / 2e-6, 1e-8) << i;
+    EXPECT_NEAR(inputs.logprob_n.grad()[static_cast<int64_t>(i)].item<double>(),
+                (loss_of(config, up) - loss_of(config, down)) / 2e-6, 1e-8)
+        << i;
   }
 }
 

@@ -64,7 +64,8 @@ class TrainerTest : public testing::Test {
     train::LogConfig logging;
     logging.completions_every = 1;
 
-    const fs::path start = plan.start.empty() ? run_folder("start") / "checkpoints" / train::checkpoint_name(60) : plan.start;
+    const fs::path start =
+        plan.start.empty() ? run_folder("start") / "checkpoints" / train::checkpoint_name(60) : plan.start;
     train::RunDirectory directory(run_folder(name), train::Resume::parse("auto"), log);
     const auto& checkpoint = directory.checkpoint();
     const auto policy = load_tiny(checkpoint ? checkpoint->folder : start);
@@ -77,17 +78,28 @@ class TrainerTest : public testing::Test {
     tasks::resolve_tasks(tasks);
     tasks::PromptConfig prompt;
     prompt.style = tasks::PromptConfig::Style::kAnswer;
-    const auto mixture = std::make_shared<const tasks::Mixture>(tasks, tasks::Wording(prompt, tasks),
-                                                                std::make_shared<const tasks::ImagePool>(tasks::find_images({folder_->path() / "images"}), 28), 5, false);
+    const auto mixture = std::make_shared<const tasks::Mixture>(
+        tasks, tasks::Wording(prompt, tasks),
+        std::make_shared<const tasks::ImagePool>(tasks::find_images({folder_->path() / "images"}), 28), 5, false);
     const InterruptGuard interrupt;
     int64_t evaluations = 0;
     config.eval_every = plan.signal_in_step ? 1 : 0;
-    rl::Run job{.seed = 5, .train = config, .logging = logging, .policy = *policy, .optimizer = optimizer, .mixture = mixture, .data_threads = plan.data_threads,
-            .max_prompt_length = {}, .directory = directory, .state = state, .log = log, .interrupt = interrupt,
-            .evaluate = [&](int64_t step, models::Model&) {
-              if (step == *plan.signal_in_step) std::raise(SIGTERM);
-              return EvalReport{{"rotation/accuracy", static_cast<double>(++evaluations)}};
-            }};
+    rl::Run job{.seed = 5,
+                .train = config,
+                .logging = logging,
+                .policy = *policy,
+                .optimizer = optimizer,
+                .mixture = mixture,
+                .data_threads = plan.data_threads,
+                .max_prompt_length = {},
+                .directory = directory,
+                .state = state,
+                .log = log,
+                .interrupt = interrupt,
+                .evaluate = [&](int64_t step, models::Model&) {
+                  if (step == *plan.signal_in_step) std::raise(SIGTERM);
+                  return EvalReport{{"rotation/accuracy", static_cast<double>(++evaluations)}};
+                }};
     rollout::RolloutConfig rollout;
     rollout.num_generations = 3;
     rollout.max_completion_length = 16;
@@ -110,7 +122,8 @@ class TrainerTest : public testing::Test {
     const fs::path folder = run_folder(name) / "checkpoints" / train::checkpoint_name(step);
     for (const char* file : {"model.safetensors", "trainer/optimizer.safetensors"}) {
       const io::SafetensorsFile tensors(folder / file);
-      for (const auto& [tensor, info] : tensors.tensors()) all[std::string(file) + ":" + tensor] = tensors.tensor(tensor).clone();
+      for (const auto& [tensor, info] : tensors.tensors())
+        all[std::string(file) + ":" + tensor] = tensors.tensor(tensor).clone();
     }
     return all;
   }
@@ -121,7 +134,8 @@ class TrainerTest : public testing::Test {
   }
   [[nodiscard]] static std::vector<Json> metrics_of(const std::string& name) {
     std::vector<Json> lines;
-    io::for_each_json_line(run_folder(name) / "metrics.jsonl", [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
+    io::for_each_json_line(run_folder(name) / "metrics.jsonl",
+                           [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
     return lines;
   }
 
@@ -179,7 +193,8 @@ TEST_F(TrainerTest, ThreadsOfTheDataDoNotMatter) {
 }
 
 TEST_F(TrainerTest, TheCutIntoMicroBatchesDoesNotMatter) {
-  for (const auto type : {AlgorithmConfig::LossType::kDapo, AlgorithmConfig::LossType::kGrpo, AlgorithmConfig::LossType::kDrGrpo}) {
+  for (const auto type :
+       {AlgorithmConfig::LossType::kDapo, AlgorithmConfig::LossType::kGrpo, AlgorithmConfig::LossType::kDrGrpo}) {
     Plan large, small;
     large.steps = small.steps = 1;
     large.algorithm.loss_type = small.algorithm.loss_type = type;
@@ -188,7 +203,8 @@ TEST_F(TrainerTest, TheCutIntoMicroBatchesDoesNotMatter) {
     const std::string suffix = std::to_string(static_cast<int>(type));
     ASSERT_EQ(run("large" + suffix, large), 0);
     ASSERT_EQ(run("small" + suffix, small), 0);
-    EXPECT_NEAR(metrics_of("large" + suffix)[0]["grad_norm"].get<double>(), metrics_of("small" + suffix)[0]["grad_norm"].get<double>(), 1e-5);
+    EXPECT_NEAR(metrics_of("large" + suffix)[0]["grad_norm"].get<double>(),
+                metrics_of("small" + suffix)[0]["grad_norm"].get<double>(), 1e-5);
     const auto left = state_of("large" + suffix, 1), right = state_of("small" + suffix, 1);
     for (const auto& [name, tensor] : left)  // Adam's first moments are the gradient, a tenth of it
       if (name.ends_with("/exp_avg")) {
@@ -201,11 +217,35 @@ TEST_F(TrainerTest, EveryStepLogsTheDocumentedMetrics) {
   ASSERT_EQ(run("run", several_updates()), 0);
   const auto lines = metrics_of("run");
   ASSERT_EQ(lines.size(), 4u);
-  for (const char* name :
-       {"step", "reward", "reward_std", "rewards/accuracy/mean", "rewards/format/mean", "tasks/rotation/reward", "tasks/rotation/unparsed", "frac_reward_zero_std",
-        "completions/mean_length", "completions/min_length", "completions/max_length", "completions/clipped_ratio", "kl", "entropy", "clip_ratio/low_mean",
-        "clip_ratio/high_mean", "clip_ratio/region_mean", "grad_norm", "learning_rate", "loss", "logprob_gap/mean", "logprob_gap/max", "masked_mass/max", "time/rollout",
-        "time/reward", "time/update", "time/total", "tokens/s", "memory"}) {
+  for (const char* name : {"step",
+                           "reward",
+                           "reward_std",
+                           "rewards/accuracy/mean",
+                           "rewards/format/mean",
+                           "tasks/rotation/reward",
+                           "tasks/rotation/unparsed",
+                           "frac_reward_zero_std",
+                           "completions/mean_length",
+                           "completions/min_length",
+                           "completions/max_length",
+                           "completions/clipped_ratio",
+                           "kl",
+                           "entropy",
+                           "clip_ratio/low_mean",
+                           "clip_ratio/high_mean",
+                           "clip_ratio/region_mean",
+                           "grad_norm",
+                           "learning_rate",
+                           "loss",
+                           "logprob_gap/mean",
+                           "logprob_gap/max",
+                           "masked_mass/max",
+                           "time/rollout",
+                           "time/reward",
+                           "time/update",
+                           "time/total",
+                           "tokens/s",
+                           "memory"}) {
     ASSERT_TRUE(lines[3].contains(name)) << name;
     EXPECT_TRUE(lines[3][name].is_number()) << name;
   }
@@ -220,13 +260,16 @@ TEST_F(TrainerTest, CompletionsAreWrittenWithTheirRewards) {
   plan.steps = 1;
   ASSERT_EQ(run("run", plan), 0);
   std::vector<Json> lines;
-  io::for_each_json_line(run_folder("run") / "completions/step-000001.jsonl", [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
+  io::for_each_json_line(run_folder("run") / "completions/step-000001.jsonl",
+                         [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
   ASSERT_EQ(lines.size(), 12u);
   const Json& line = lines[4];
   EXPECT_EQ(line["step"], 1);
   EXPECT_EQ(line["prompt_id"], "rotation/000001");
   EXPECT_EQ(line["sample"], 1);
-  for (const char* key : {"task", "text", "answer", "extracted", "rewards", "reward", "advantage", "tokens", "finish_reason"}) EXPECT_TRUE(line.contains(key)) << key;
+  for (const char* key :
+       {"task", "text", "answer", "extracted", "rewards", "reward", "advantage", "tokens", "finish_reason"})
+    EXPECT_TRUE(line.contains(key)) << key;
   EXPECT_TRUE(line["rewards"].contains("accuracy") && line["rewards"].contains("format"));
 }
 
@@ -242,7 +285,8 @@ TEST_F(TrainerTest, TheSupervisedStartLearnsItsTargets) {
   const auto lines = metrics_of("start");
   ASSERT_EQ(lines.size(), 60u);
   EXPECT_GT(lines.front()["loss"].get<double>(), 4) << "an untrained model knows nothing of the form";
-  EXPECT_LT(lines.back()["loss"].get<double>(), 0.5) << "the form is known; the labels are random, so their share stays";
+  EXPECT_LT(lines.back()["loss"].get<double>(), 0.5)
+      << "the form is known; the labels are random, so their share stays";
 }
 
 }  // namespace

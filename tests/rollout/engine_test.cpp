@@ -12,7 +12,8 @@ namespace {
 class EngineTest : public testing::Test {
  protected:
   EngineTest() : model_(load_tiny()), cases_(model_cases()) {
-    for (const ModelCase& c : cases_) prompts_.push_back(model_->processor().encode(c.messages, c.images, c.min_pixels, c.max_pixels));
+    for (const ModelCase& c : cases_)
+      prompts_.push_back(model_->processor().encode(c.messages, c.images, c.min_pixels, c.max_pixels));
   }
 
   Generation generate(int64_t samples, const SamplingPlan& plan, EngineLimits limits = {}) const {
@@ -23,7 +24,8 @@ class EngineTest : public testing::Test {
   std::vector<float> scored(size_t which, const std::vector<int64_t>& ids, double temperature) const {
     const at::NoGradGuard no_grad;
     const std::vector<models::PackedGroup> groups{{&prompts_[which], {ids}}};
-    const at::Tensor values = model_->completion_logprobs(models::pack(groups, model_->config().ids.image, at::kCPU), temperature).logprob_T;
+    const at::Tensor values =
+        model_->completion_logprobs(models::pack(groups, model_->config().ids.image, at::kCPU), temperature).logprob_T;
     return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
   }
 
@@ -35,7 +37,8 @@ class EngineTest : public testing::Test {
 TEST_F(EngineTest, GreedyContinuationsEqualTransformersWithAllPromptsTogether) {
   const Generation all = generate(2, {{0, 1, 0}, 24, {}, 0});
   for (size_t i = 0; i < cases_.size(); ++i)
-    for (const Completion& completion : all.completions[i]) EXPECT_EQ(completion.ids, cases_[i].greedy_ids) << cases_[i].id;
+    for (const Completion& completion : all.completions[i])
+      EXPECT_EQ(completion.ids, cases_[i].greedy_ids) << cases_[i].id;
 }
 
 TEST_F(EngineTest, RecordedLogProbsAreThoseOfTheTrainingForward) {
@@ -45,7 +48,8 @@ TEST_F(EngineTest, RecordedLogProbsAreThoseOfTheTrainingForward) {
       for (const Completion& completion : drawn.completions[i]) {
         const auto expected = scored(i, completion.ids, temperature);
         ASSERT_EQ(expected.size(), completion.logprobs.size());
-        for (size_t t = 0; t < expected.size(); ++t) EXPECT_NEAR(completion.logprobs[t], expected[t], 2e-4) << cases_[i].id << " " << t;
+        for (size_t t = 0; t < expected.size(); ++t)
+          EXPECT_NEAR(completion.logprobs[t], expected[t], 2e-4) << cases_[i].id << " " << t;
       }
   }
 }
@@ -60,7 +64,8 @@ TEST_F(EngineTest, ForbiddenIdsAreNeverDrawnAndTheirMassIsReported) {
 
 TEST_F(EngineTest, SamplesDependOnSeedKeyAndNumberNotOnTheCacheBudget) {
   const SamplingPlan plan{{1, 1, 0}, 16, {}, 5};
-  const Generation wide = generate(4, plan), narrow = generate(4, plan, {100, 40}), other = generate(4, {{1, 1, 0}, 16, {}, 6});
+  const Generation wide = generate(4, plan), narrow = generate(4, plan, {100, 40}),
+                   other = generate(4, {{1, 1, 0}, 16, {}, 6});
   int same = 0, differ = 0, total = 0;
   std::set<std::vector<int64_t>> distinct;
   for (size_t i = 0; i < cases_.size(); ++i)
@@ -93,7 +98,8 @@ TEST_F(EngineTest, SamplesEndAtEndOfSequenceAtStopStringsAndAtTheLimit) {
       const bool ended = std::count(ends.begin(), ends.end(), completion.ids.back()) > 0;
       EXPECT_EQ(completion.finish, ended ? FinishReason::kStop : FinishReason::kLength);
       EXPECT_TRUE(ended || completion.ids.size() == 40);
-      for (size_t t = 0; t + 1 < completion.ids.size(); ++t) EXPECT_EQ(std::count(ends.begin(), ends.end(), completion.ids[t]), 0);
+      for (size_t t = 0; t + 1 < completion.ids.size(); ++t)
+        EXPECT_EQ(std::count(ends.begin(), ends.end(), completion.ids[t]), 0);
       stopped += ended;
       full += !ended;
     }
@@ -105,7 +111,8 @@ TEST_F(EngineTest, SamplesEndAtEndOfSequenceAtStopStringsAndAtTheLimit) {
     for (const Completion& completion : group) {
       const std::string text = tokenizer.decode_bytes(completion.ids);
       const std::string before = tokenizer.decode_bytes(std::span(completion.ids).first(completion.ids.size() - 1));
-      EXPECT_EQ(before.find('e'), std::string::npos) << "a stop string ends the sample with the token that completes it";
+      EXPECT_EQ(before.find('e'), std::string::npos)
+          << "a stop string ends the sample with the token that completes it";
       if (text.find('e') != std::string::npos) {
         EXPECT_EQ(completion.finish, FinishReason::kStop);
       }
@@ -116,7 +123,8 @@ TEST_F(EngineTest, StopStringsMaySpanTokens) {
   // The greedy continuation is known: stop at a text that two of its tokens make together.
   const auto& tokenizer = model_->processor().tokenizer();
   const auto& ids = cases_[4].greedy_ids;
-  const std::string first = tokenizer.decode_bytes(std::span(ids).subspan(8, 1)), second = tokenizer.decode_bytes(std::span(ids).subspan(9, 1));
+  const std::string first = tokenizer.decode_bytes(std::span(ids).subspan(8, 1)),
+                    second = tokenizer.decode_bytes(std::span(ids).subspan(9, 1));
   ASSERT_FALSE(first.empty() || second.empty());
   const std::string stop = first.substr(first.size() - 1) + second.substr(0, 1);
   const Request request{&prompts_[4], 1, 0, 0};
@@ -130,7 +138,11 @@ TEST_F(EngineTest, StopStringsMaySpanTokens) {
 TEST_F(EngineTest, ThePollMayStopTheWork) {
   std::vector<Request> requests{{&prompts_[0], 4, 0, 0}};
   int calls = 0;
-  EXPECT_THROW((void)Engine(*model_).generate(requests, {{1, 1, 0}, 50, {}, 0}, [&](int64_t) { if (++calls == 3) throw std::runtime_error("stop"); }), std::runtime_error);
+  EXPECT_THROW((void)Engine(*model_).generate(requests, {{1, 1, 0}, 50, {}, 0},
+                                              [&](int64_t) {
+                                                if (++calls == 3) throw std::runtime_error("stop");
+                                              }),
+               std::runtime_error);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // A folder of drawn pictures, some of them odd.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "ssl4rl/image/codec.h"

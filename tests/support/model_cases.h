@@ -17,7 +17,8 @@ namespace ssl4rl {
 
 inline std::filesystem::path tiny_model() { return test_data() / "tiny_qwen2_5_vl"; }
 
-inline std::unique_ptr<models::Model> load_tiny(const std::filesystem::path& folder = tiny_model(), at::ScalarType dtype = at::kFloat) {
+inline std::unique_ptr<models::Model> load_tiny(const std::filesystem::path& folder = tiny_model(),
+                                                at::ScalarType dtype = at::kFloat) {
   return std::make_unique<models::Model>(folder, std::make_shared<const models::Processor>(folder), at::kCPU, dtype);
 }
 
@@ -48,7 +49,8 @@ inline std::vector<ModelCase> model_cases(const std::string& file = "model_cases
       } else {
         for (const auto& part : m["content"]) {
           const bool is_image = part["type"] == "image";
-          message.content.push_back({is_image ? text::ContentPart::Kind::kImage : text::ContentPart::Kind::kText, part[is_image ? "image" : "text"]});
+          message.content.push_back({is_image ? text::ContentPart::Kind::kImage : text::ContentPart::Kind::kText,
+                                     part[is_image ? "image" : "text"]});
           if (is_image) c.images.push_back(image::load(test_data() / part["image"].get<std::string>()));
         }
       }

@@ -50,7 +50,8 @@ TEST_F(Tasks, PuzzlesDependOnSeedAndIndexAlone) {
       EXPECT_EQ(to_json(a), to_json(b)) << name;
       EXPECT_TRUE(a.images == b.images) << name;
       same += to_json(other.draw(i))["meta"] == to_json(a)["meta"];
-      EXPECT_NE(to_json(one.draw(i, 1))["meta"].dump() + one.draw(i, 1).source, to_json(a)["meta"].dump() + a.source) << name << ": another attempt is another puzzle";
+      EXPECT_NE(to_json(one.draw(i, 1))["meta"].dump() + one.draw(i, 1).source, to_json(a)["meta"].dump() + a.source)
+          << name << ": another attempt is another puzzle";
     }
     EXPECT_LT(same, 3) << name;
   }
@@ -130,7 +131,8 @@ TEST_F(Tasks, RotationByOtherAnglesHasOneSizeAndNoFill) {
     answers.insert(puzzle.answer);
   }
   EXPECT_EQ(answers.size(), 8u);
-  EXPECT_EQ(error_of([&] { mixture("rotation", "granularity: 70"); }), "tasks: rotation: granularity must divide 360, found 70");
+  EXPECT_EQ(error_of([&] { mixture("rotation", "granularity: 70"); }),
+            "tasks: rotation: granularity must divide 360, found 70");
 }
 
 TEST_F(Tasks, JigsawsAnswerPutsTheTilesBack) {
@@ -217,14 +219,16 @@ TEST_F(Tasks, ContrastiveViewsHaveOneSizeAndNameTheirSources) {
       EXPECT_EQ(meta["sources"][0], puzzle.source);
       positives += meta["positive"].get<bool>();
       const image::Box b = box(meta["boxes"][0]);
-      EXPECT_TRUE(b.x >= 0 && b.right() <= meta["source_size"][0].get<int>() && b.bottom() <= meta["source_size"][1].get<int>());
+      EXPECT_TRUE(b.x >= 0 && b.right() <= meta["source_size"][0].get<int>() &&
+                  b.bottom() <= meta["source_size"][1].get<int>());
     }
     EXPECT_TRUE(positives > 3 && positives < 21) << positives;
   }
 }
 
 TEST_F(Tasks, MaskedPatchHidesTheTruthAndNothingElse) {
-  for (const char* yaml : {"", "decoys: other_image", "{decoys: transform, candidates: 4}", "{preset: paper, decoys: mixed, candidates: 6}"}) {
+  for (const char* yaml : {"", "decoys: other_image", "{decoys: transform, candidates: 4}",
+                           "{preset: paper, decoys: mixed, candidates: 6}"}) {
     const Mixture tasks = mixture("masked_patch", yaml);
     for (int i = 0; i < 12; ++i) {
       const Puzzle puzzle = tasks.draw(i);
@@ -254,7 +258,8 @@ TEST_F(Tasks, MaskedPatchHidesTheTruthAndNothingElse) {
       EXPECT_EQ(truths, 1);
     }
   }
-  EXPECT_NE(error_of([&] { mixture("masked_patch", "decoys: mixed"); }).find("gives the truth away"), std::string::npos);
+  EXPECT_NE(error_of([&] { mixture("masked_patch", "decoys: mixed"); }).find("gives the truth away"),
+            std::string::npos);
 }
 
 TEST_F(Tasks, TransformsComeInPairs) {
@@ -266,12 +271,14 @@ TEST_F(Tasks, TransformsComeInPairs) {
     EXPECT_EQ(kinds["truth"], 1);
     EXPECT_EQ(kinds["elsewhere"], 1);
     EXPECT_EQ(kinds["mirrored"] + kinds["rotated"] + kinds["colour"], 2);
-    EXPECT_EQ(kinds.size() - 2 - (kinds["mirrored"] == 0) - (kinds["rotated"] == 0) - (kinds["colour"] == 0), 1u) << "one transform for both";
+    EXPECT_EQ(kinds.size() - 2 - (kinds["mirrored"] == 0) - (kinds["rotated"] == 0) - (kinds["colour"] == 0), 1u)
+        << "one transform for both";
   }
 }
 
 TEST_F(Tasks, AnswersAreUniformByChiSquare) {
-  const std::map<std::string, std::pair<int, double>> tasks{{"rotation", {4, 16.3}}, {"position", {4, 16.3}}, {"contrastive", {2, 10.8}}, {"masked_patch", {4, 16.3}}};
+  const std::map<std::string, std::pair<int, double>> tasks{
+      {"rotation", {4, 16.3}}, {"position", {4, 16.3}}, {"contrastive", {2, 10.8}}, {"masked_patch", {4, 16.3}}};
   for (const auto& [name, expected] : tasks) {
     const Mixture tasks_of_one = mixture(name, "", 11);
     std::map<std::string, int> histogram;
@@ -286,7 +293,11 @@ TEST_F(Tasks, AnswersAreUniformByChiSquare) {
 }
 
 TEST_F(Tasks, BalancedAnswersOccurOnceABlock) {
-  for (const auto& [name, answers] : {std::pair<std::string, int>{"rotation", 4}, {"position", 4}, {"contrastive", 2}, {"masked_patch", 4}, {"jigsaw", 23}}) {
+  for (const auto& [name, answers] : {std::pair<std::string, int>{"rotation", 4},
+                                      {"position", 4},
+                                      {"contrastive", 2},
+                                      {"masked_patch", 4},
+                                      {"jigsaw", 23}}) {
     const Mixture tasks = mixture(name, "", 3, true);
     for (int block = 0; block < 3; ++block) {
       std::set<std::string> seen;
@@ -297,7 +308,8 @@ TEST_F(Tasks, BalancedAnswersOccurOnceABlock) {
 }
 
 TEST_F(Tasks, AMixtureDrawsByWeight) {
-  std::vector<TaskConfig> tasks{make_task_config("rotation"), make_task_config("position"), make_task_config("contrastive")};
+  std::vector<TaskConfig> tasks{make_task_config("rotation"), make_task_config("position"),
+                                make_task_config("contrastive")};
   tasks[0].weight = 3;
   tasks[1].weight = 1;
   tasks[2].weight = 0;
@@ -327,7 +339,10 @@ TEST_F(Tasks, BrokenAndSmallImagesAreSkippedCountedAndNamed) {
 
 TEST_F(Tasks, WhenNoImageCanBeUsedTheErrorSaysWhy) {
   const Mixture tasks = mixture("jigsaw", "{rows: 6, cols: 6}");
-  EXPECT_NE(error_of([&] { (void)tasks.draw(0); }).find("tasks: jigsaw: none of 201 images drawn for puzzle 0 can be used; for example 000.png: tiles of 20x20 pixels"), std::string::npos);
+  EXPECT_NE(error_of([&] { (void)tasks.draw(0); })
+                .find("tasks: jigsaw: none of 201 images drawn for puzzle 0 can be used; for example 000.png: tiles of "
+                      "20x20 pixels"),
+            std::string::npos);
 }
 
 TEST(ImageSource, HeldOutImagesFollowTheDocumentedHash) {
@@ -349,28 +364,34 @@ TEST(ImageSource, FoldersAreSearchedAndListsAreRead) {
   io::write_file(folder.path() / "list.txt", "b/a/000.png\nb/deep/001.png\r\n\n");
   io::write_file(folder.path() / "list.jsonl", "{\"image\": \"b/deep/000.png\", \"label\": 3}\n");
   std::vector<std::string> names;
-  for (const auto& entry : find_images({folder.path() / "b", folder.path() / "list.txt", folder.path() / "list.jsonl"})) {
+  for (const auto& entry :
+       find_images({folder.path() / "b", folder.path() / "list.txt", folder.path() / "list.jsonl"})) {
     names.push_back(entry.name);
     EXPECT_TRUE(std::filesystem::exists(entry.file));
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"a/000.png", "deep/000.png", "deep/001.png", "b/a/000.png", "b/deep/001.png", "b/deep/000.png"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"a/000.png", "deep/000.png", "deep/001.png", "b/a/000.png",
+                                             "b/deep/001.png", "b/deep/000.png"}));
 }
 
 TEST(ImageSource, MissingAndEmptySourcesAreNamed) {
   const TemporaryFolder folder;
   EXPECT_EQ(error_of([&] { (void)find_images({"/no/such"}); }), "data.images: /no/such: no such folder or list");
-  EXPECT_EQ(error_of([&] { (void)find_images({folder.path()}); }), "data.images: " + folder.path().string() + ": the folder holds no image");
+  EXPECT_EQ(error_of([&] { (void)find_images({folder.path()}); }),
+            "data.images: " + folder.path().string() + ": the folder holds no image");
   EXPECT_EQ(error_of([&] { (void)find_images({}); }), "data.images: no folder or list of images is given");
 }
 
 TEST(WordingTest, OwnTemplatesAreCheckedForTheirPlaceholders) {
   std::vector<TaskConfig> tasks{make_task_config("rotation")};
   resolve_tasks(tasks);
-  const auto with = [&](const std::string& text) { return error_of([&] { const Wording wording({.wording = text}, tasks); }); };
+  const auto with = [&](const std::string& text) {
+    return error_of([&] { const Wording wording({.wording = text}, tasks); });
+  };
   EXPECT_EQ(with("How far? {angles}"), "no error");
   EXPECT_EQ(with("How far?"), "prompt.template: the wording of rotation.pair lacks the placeholder {angles}");
   EXPECT_EQ(with("{angles} {angel}"),
-            "prompt.template: the wording of rotation.pair has the unknown placeholder {angel}; known: angles, candidates, cols, count, example, example_first, example_second, granularity, rows");
+            "prompt.template: the wording of rotation.pair has the unknown placeholder {angel}; known: angles, "
+            "candidates, cols, count, example, example_first, example_second, granularity, rows");
   const TemporaryFolder folder;
   io::write_file(folder.path() / "own.yaml", "rotation:\n  single: 'Turned by? ({angles})'\nformats: {think: ''}\n");
   const Wording own({.wording = (folder.path() / "own.yaml").string()}, tasks);

@@ -9,7 +9,9 @@ namespace {
 
 const ChatFormat kFormat{"Default.", {"<|image_pad|>"}, "<|vision_start|><|image_pad|><|vision_end|>"};
 
-Message text_message(std::string role, std::string text) { return {std::move(role), {{ContentPart::Kind::kText, std::move(text)}}}; }
+Message text_message(std::string role, std::string text) {
+  return {std::move(role), {{ContentPart::Kind::kText, std::move(text)}}};
+}
 
 TEST(Chat, PutsTheDefaultSystemMessageOnlyWhereThereIsNone) {
   EXPECT_EQ(render(kFormat, std::vector{text_message("user", "Hi")}, true),
@@ -20,7 +22,8 @@ TEST(Chat, PutsTheDefaultSystemMessageOnlyWhereThereIsNone) {
 }
 
 TEST(Chat, ImagesStandWhereTheContentPutsThem) {
-  const Message message{"user", {{ContentPart::Kind::kText, "A"}, {ContentPart::Kind::kImage, "x.png"}, {ContentPart::Kind::kText, "B"}}};
+  const Message message{
+      "user", {{ContentPart::Kind::kText, "A"}, {ContentPart::Kind::kImage, "x.png"}, {ContentPart::Kind::kText, "B"}}};
   EXPECT_EQ(render({{}, {}, "[IMG]"}, std::vector{message}, false), "<|im_start|>user\nA[IMG]B<|im_end|>\n");
 }
 

@@ -26,8 +26,9 @@ std::string spelled(const UChar32* begin, const UChar32* end) {
 // Code points that meet every alternative of the split pattern, and its borders.
 std::string nasty_text(Rng& rng) {
   static const std::vector<UChar32> alphabet{
-      'a', 'B', 's', 'T', 'R', 'E', 'L', 'l', 'd', 'm', 'v', '\'', '\'', ' ', ' ', ' ', '\t', '\n', '\r', '1', '9', '.', ',', '!', '<',
-      0xA0, 0x3000, 0xE9, 0x301, 0x4E2D, 0x661, 0x1F600, 0x2009, 0x17F, 0x85, 0x1680, 0x200B, 0x1C, 0x2028, 0xB2, 0x2160, 0x130, 0x212A};
+      'a',   'B',     's',    'T',   'R',  'E',    'L',    'l',  'd',    'm',  'v',    '\'',   '\'',  ' ',   ' ',
+      ' ',   '\t',    '\n',   '\r',  '1',  '9',    '.',    ',',  '!',    '<',  0xA0,   0x3000, 0xE9,  0x301, 0x4E2D,
+      0x661, 0x1F600, 0x2009, 0x17F, 0x85, 0x1680, 0x200B, 0x1C, 0x2028, 0xB2, 0x2160, 0x130,  0x212A};
   std::vector<UChar32> codes(static_cast<size_t>(rng.below(16)));
   for (UChar32& code : codes) code = rng.pick(alphabet);
   return spelled(codes.data(), codes.data() + codes.size());
@@ -35,7 +36,8 @@ std::string nasty_text(Rng& rng) {
 
 TEST(Split, AgreesWithARegularExpressionEngineOnRandomTexts) {
   UErrorCode status = U_ZERO_ERROR;
-  const std::unique_ptr<icu::RegexPattern> pattern(icu::RegexPattern::compile(icu::UnicodeString::fromUTF8(kQwen2Pattern), 0, status));
+  const std::unique_ptr<icu::RegexPattern> pattern(
+      icu::RegexPattern::compile(icu::UnicodeString::fromUTF8(kQwen2Pattern), 0, status));
   ASSERT_TRUE(U_SUCCESS(status));
   Rng rng(1, Stream::kPuzzle);
   for (int trial = 0; trial < 30000; ++trial) {
@@ -63,7 +65,8 @@ TEST(Tokenizer, EncodesAndDecodesAsTheReference) {
 
 TEST(Tokenizer, LongRunsWithoutABoundaryMergeLikeShortOnes) {
   const Tokenizer tokenizer(test_data() / "tiny_qwen2_5_vl/tokenizer.json");
-  // The same letters below and above the length at which the algorithm changes; a prefix of a run of one letter decodes back.
+  // The same letters below and above the length at which the algorithm changes; a prefix of a run of one letter decodes
+  // back.
   for (const size_t length : {63u, 64u, 65u, 66u, 500u}) {
     const std::string run(length, 'e');
     EXPECT_EQ(tokenizer.decode(tokenizer.encode(run)), run);
@@ -89,9 +92,27 @@ TEST(Tokenizer, BothFormsOfMergesMeanTheSame) {
 TEST(Tokenizer, AddedTokensObeyTheirFlags) {
   const TemporaryFolder folder;
   Json json = Json::parse(io::read_file(test_data() / "tiny_qwen2_5_vl/tokenizer.json"));
-  json["added_tokens"].push_back({{"id", 600}, {"content", "<mask>"}, {"lstrip", true}, {"rstrip", true}, {"normalized", false}, {"special", true}, {"single_word", false}});
-  json["added_tokens"].push_back({{"id", 601}, {"content", "word"}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", false}, {"single_word", true}});
-  json["added_tokens"].push_back({{"id", 602}, {"content", "\u00e9!"}, {"lstrip", false}, {"rstrip", false}, {"normalized", true}, {"special", false}, {"single_word", false}});
+  json["added_tokens"].push_back({{"id", 600},
+                                  {"content", "<mask>"},
+                                  {"lstrip", true},
+                                  {"rstrip", true},
+                                  {"normalized", false},
+                                  {"special", true},
+                                  {"single_word", false}});
+  json["added_tokens"].push_back({{"id", 601},
+                                  {"content", "word"},
+                                  {"lstrip", false},
+                                  {"rstrip", false},
+                                  {"normalized", false},
+                                  {"special", false},
+                                  {"single_word", true}});
+  json["added_tokens"].push_back({{"id", 602},
+                                  {"content", "\u00e9!"},
+                                  {"lstrip", false},
+                                  {"rstrip", false},
+                                  {"normalized", true},
+                                  {"special", false},
+                                  {"single_word", false}});
   io::write_file(folder.path() / "tokenizer.json", json.dump());
   const Tokenizer tokenizer(folder.path() / "tokenizer.json");
   const auto ids = [&](const std::string& text) { return tokenizer.encode(text); };
@@ -114,12 +135,14 @@ TEST(Tokenizer, ABrokenFileIsAnErrorThatNamesIt) {
     return error_of([&] { const Tokenizer tokenizer(path); });
   };
   const Json good = Json::parse(io::read_file(test_data() / "tiny_qwen2_5_vl/tokenizer.json"));
-  EXPECT_EQ(error_of([&] { const Tokenizer tokenizer(path); }), path.string() + ": cannot be read: No such file or directory");
+  EXPECT_EQ(error_of([&] { const Tokenizer tokenizer(path); }),
+            path.string() + ": cannot be read: No such file or directory");
   EXPECT_NE(error_with("{").find("not a usable tokenizer.json"), std::string::npos);
   EXPECT_NE(error_with("{}").find("'model' not found"), std::string::npos);
   Json bad = good;
   bad["model"]["merges"][0] = "no such";
-  EXPECT_NE(error_with(bad.dump()).find("merge 0 (\"no\" + \"such\") names a token that is not in the vocabulary"), std::string::npos);
+  EXPECT_NE(error_with(bad.dump()).find("merge 0 (\"no\" + \"such\") names a token that is not in the vocabulary"),
+            std::string::npos);
   bad = good;
   bad["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "x";
   EXPECT_NE(error_with(bad.dump()).find("the split pattern \"x\" is not supported"), std::string::npos);

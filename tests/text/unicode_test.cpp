@@ -14,7 +14,8 @@ TEST(Unicode, StripRemovesWhatPythonsStripRemoves) {
 }
 
 TEST(Unicode, IllFormedSequencesBecomeOneReplacementEach) {  // the examples of the Unicode Standard, table 3-8
-  EXPECT_EQ(to_valid_utf8("\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64"), "a\ufffd\ufffd\ufffdb\ufffdc\ufffd\ufffdd");
+  EXPECT_EQ(to_valid_utf8("\x61\xF1\x80\x80\xE1\x80\xC2\x62\x80\x63\x80\xBF\x64"),
+            "a\ufffd\ufffd\ufffdb\ufffdc\ufffd\ufffdd");
   EXPECT_EQ(to_valid_utf8("\xED\xA0\x80"), "\ufffd\ufffd\ufffd");  // a surrogate
   EXPECT_EQ(to_valid_utf8("\xF0\x9F\x98"), "\ufffd");
   EXPECT_EQ(to_valid_utf8("\xF0\x9F\x98\x80"), "\U0001F600");

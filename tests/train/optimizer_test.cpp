@@ -27,14 +27,20 @@ class Optimizer : public testing::Test {
     std::vector<models::Parameter> table;
     const char* const names[] = {"matrix", "bias", "vision"};
     for (size_t i = 0; i < 3; ++i)
-      table.push_back({names[i], &tensors_[i], tensors_[i].sizes().vec(), i == 2 ? models::Part::kVision : models::Part::kLanguage, {}});
+      table.push_back({names[i],
+                       &tensors_[i],
+                       tensors_[i].sizes().vec(),
+                       i == 2 ? models::Part::kVision : models::Part::kLanguage,
+                       {}});
     return table;
   }
   // Gradients that depend on the step, the same for every run.
   void set_gradients(int64_t step, double scale = 1) {
     for (size_t i = 0; i < 3; ++i)
       if (tensors_[i].requires_grad())
-        tensors_[i].mutable_grad() = (tensors_[i].detach().to(at::kFloat).sin() * static_cast<double>(step + static_cast<int64_t>(i)) * scale).to(tensors_[i].scalar_type());
+        tensors_[i].mutable_grad() =
+            (tensors_[i].detach().to(at::kFloat).sin() * static_cast<double>(step + static_cast<int64_t>(i)) * scale)
+                .to(tensors_[i].scalar_type());
   }
 
   Tensor tensors_[3];
@@ -86,7 +92,10 @@ TEST_F(Optimizer, FrozenPartsGetNoGradientAndNoState) {
   optimizer.step(0.1);
   EXPECT_TRUE(at::equal(tensors_[2], before));
   for (const auto& [name, tensor] : optimizer.state()) EXPECT_FALSE(name.starts_with("vision")) << name;
-  EXPECT_EQ(error_of([&] { AdamW(parameters(), {models::Part::kVision, models::Part::kLanguage}, config_); }), "model.freeze: nothing is left to train");
+  EXPECT_EQ(error_of([&] {
+              AdamW(parameters(), {models::Part::kVision, models::Part::kLanguage}, config_);
+            }),
+            "model.freeze: nothing is left to train");
 }
 
 TEST_F(Optimizer, ClippingScalesAllGradientsToTheNorm) {
@@ -136,10 +145,13 @@ TEST_F(Optimizer, StateOfOtherParametersIsRefused) {
   AdamW all(parameters(), {}, config_);
   io::write_safetensors(file, all.state());
   AdamW fewer(parameters(), {models::Part::kVision}, config_);
-  EXPECT_NE(error_of([&] { fewer.load_state(io::SafetensorsFile(file)); }).find("holds the state of other parameters too"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { fewer.load_state(io::SafetensorsFile(file)); }).find("holds the state of other parameters too"),
+      std::string::npos);
   io::write_safetensors(file, fewer.state());
   AdamW again(parameters(), {}, config_);
-  EXPECT_NE(error_of([&] { again.load_state(io::SafetensorsFile(file)); }).find("has no vision/exp_avg"), std::string::npos);
+  EXPECT_NE(error_of([&] { again.load_state(io::SafetensorsFile(file)); }).find("has no vision/exp_avg"),
+            std::string::npos);
 }
 
 class HalfOptimizer : public Optimizer {
@@ -188,7 +200,8 @@ TEST_F(Optimizer, ANonFiniteUpdateIsSkippedCountedAndAtLastAnError) {
     (void)apply_update(optimizer, config_, 0.5, 0.1, state, log);
   }
   poisoned();
-  EXPECT_NE(error_of([&] { (void)apply_update(optimizer, config_, 0.5, 0.1, state, log); }).find("3 updates in a row"), std::string::npos);
+  EXPECT_NE(error_of([&] { (void)apply_update(optimizer, config_, 0.5, 0.1, state, log); }).find("3 updates in a row"),
+            std::string::npos);
   EXPECT_TRUE(at::equal(tensors_[0].detach(), good));
 }
 

@@ -31,8 +31,9 @@ class RunFolder : public testing::Test {
 
 TEST_F(RunFolder, ACheckpointHoldsAModelDirectoryAndEveryFilesHash) {
   save(50);
-  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "generation_config.json", "tokenizer_config.json",
-                           "trainer/state.json", "trainer/optimizer.safetensors", "manifest.json"})
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "generation_config.json",
+        "tokenizer_config.json", "trainer/state.json", "trainer/optimizer.safetensors", "manifest.json"})
     EXPECT_TRUE(fs::exists(checkpoint(50) / name)) << name;
   const Json files = io::read_json(checkpoint(50) / "manifest.json").at("files");
   size_t count = 0;
@@ -113,7 +114,7 @@ TEST_F(RunFolder, AResumeCutsWhatCameAfterTheCheckpoint) {
     save(4);
   }
   io::write_file(run() / "metrics.jsonl", file("metrics.jsonl") + "{\"step\":7,\"rew");  // killed while writing
-  fs::create_directories(run() / "checkpoints/step-000006.tmp-77");                       // and while saving
+  fs::create_directories(run() / "checkpoints/step-000006.tmp-77");                      // and while saving
   RunDirectory second(run(), Resume::parse("auto"), log_);
   ASSERT_TRUE(second.checkpoint());
   EXPECT_EQ(second.checkpoint()->step, 4);
@@ -140,8 +141,12 @@ TEST_F(RunFolder, AGivenCheckpointMustBeWhole) {
   RunDirectory from_run(folder_.path() / "other", Resume::parse(run().string()), log_);
   EXPECT_EQ(from_run.checkpoint()->step, 3);
   fs::remove(checkpoint(3) / "tokenizer.json");
-  EXPECT_NE(error_of([&] { RunDirectory(run(), Resume::parse(checkpoint(3).string()), log_); }).find("tokenizer.json is missing"), std::string::npos);
-  EXPECT_NE(error_of([&] { (void)Resume::parse((folder_.path() / "nothing").string()); }).find("expected auto, never"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              RunDirectory(run(), Resume::parse(checkpoint(3).string()), log_);
+            }).find("tokenizer.json is missing"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { (void)Resume::parse((folder_.path() / "nothing").string()); }).find("expected auto, never"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -17,9 +17,11 @@ TrainConfig config(TrainConfig::Schedule schedule) {
 }
 
 TEST(Schedule, TheLearningRateRisesLinearlyThenFollowsItsLaw) {
-  for (const auto schedule : {TrainConfig::Schedule::kConstant, TrainConfig::Schedule::kLinear, TrainConfig::Schedule::kCosine}) {
+  for (const auto schedule :
+       {TrainConfig::Schedule::kConstant, TrainConfig::Schedule::kLinear, TrainConfig::Schedule::kCosine}) {
     const TrainConfig c = config(schedule);
-    for (int64_t step = 1; step <= 10; ++step) EXPECT_DOUBLE_EQ(c.learning_rate_at(step), 2.0 * static_cast<double>(step) / 10);
+    for (int64_t step = 1; step <= 10; ++step)
+      EXPECT_DOUBLE_EQ(c.learning_rate_at(step), 2.0 * static_cast<double>(step) / 10);
     EXPECT_DOUBLE_EQ(c.learning_rate_at(11), 2);
   }
   EXPECT_DOUBLE_EQ(config(TrainConfig::Schedule::kConstant).learning_rate_at(110), 2);

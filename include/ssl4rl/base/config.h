@@ -47,7 +47,7 @@ struct SectionList {
   std::function<void()> clear;                          ///< removes all elements
   std::function<void(const std::string& name)> append;  ///< adds an element with its defaults
   std::function<size_t()> size;
-  std::function<void(size_t index, Section&)> describe;                    ///< binds the keys of one element
+  std::function<void(size_t index, Section&)> describe;                     ///< binds the keys of one element
   std::function<void(const std::string& name, Section&)> describe_example;  ///< the same for a default element
 };
 
@@ -102,13 +102,15 @@ class Section {
   }
   /// Binds an enumeration. `names` may hold several names for one value.
   template <typename E>
-    requires std::is_enum_v<E>
-  Key& add(std::string name, E& target, std::initializer_list<std::pair<const char*, E>> names) {
+  requires std::is_enum_v<E> Key& add(std::string name, E& target,
+                                      std::initializer_list<std::pair<const char*, E>> names) {
     Choice choice{[&target] { return static_cast<int>(target); }, [&target](int v) { target = static_cast<E>(v); }, {}};
     for (const auto& [text, value] : names) choice.names.emplace_back(text, static_cast<int>(value));
     return keys_.emplace_back(std::move(name), Key::Target(std::move(choice)));
   }
-  Key& add(std::string name, SectionList list) { return keys_.emplace_back(std::move(name), Key::Target(std::move(list))); }
+  Key& add(std::string name, SectionList list) {
+    return keys_.emplace_back(std::move(name), Key::Target(std::move(list)));
+  }
   /// A nested section, to be filled by the caller.
   Section& section(std::string name, std::string help);
 
@@ -129,8 +131,8 @@ class Section {
 void read_file(Section& root, const std::filesystem::path& file);
 /// The same for YAML text; `origin` names it in errors and `folder` resolves relative paths.
 void read_text(Section& root, const std::string& yaml, const std::string& origin, const std::filesystem::path& folder);
-/// One --set argument, KEY=VALUE: the key is a dotted path (an element of a list by number or by its name), the value is
-/// YAML; relative paths are taken from the current folder.
+/// One --set argument, KEY=VALUE: the key is a dotted path (an element of a list by number or by its name), the value
+/// is YAML; relative paths are taken from the current folder.
 void read_override(Section& root, std::string_view key_equals_value);
 
 /// Every key with its value, as YAML that reads back to the same configuration.

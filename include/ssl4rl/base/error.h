@@ -38,7 +38,7 @@ namespace detail {
 }  // namespace ssl4rl
 
 /// SSL4RL_CHECK(condition, "format", args…): throws InternalError when an invariant does not hold.
-#define SSL4RL_CHECK(condition, ...)                                                                    \
-  do {                                                                                                  \
+#define SSL4RL_CHECK(condition, ...)                                                                            \
+  do {                                                                                                          \
     if (!(condition)) ::ssl4rl::detail::check_failed(#condition, __FILE__, __LINE__, fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,4 +1,5 @@
-// Items made ahead of time on threads and handed out in order: puzzles drawn and images decoded while the trainer works.
+// Items made ahead of time on threads and handed out in order: puzzles drawn and images decoded while the trainer
+// works.
 #pragma once
 
 #include <condition_variable>
@@ -14,7 +15,8 @@
 namespace ssl4rl {
 
 /// Computes make(first), make(first + 1), … on `threads` threads, at most `ahead` items beyond the last one taken, and
-/// hands them out in that order. An exception thrown by make(i) comes out of the next() that would have returned item i.
+/// hands them out in that order. An exception thrown by make(i) comes out of the next() that would have returned item
+/// i.
 template <typename T>
 class Pipeline {
  public:

@@ -1,7 +1,8 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
 //
 // A stream is named by a list of integers (seed, puzzle, attempt, purpose, …); equal names give equal numbers on every
-// machine, thread and rank, and after a resume. Nothing here uses <random>, whose distributions differ between libraries.
+// machine, thread and rank, and after a resume. Nothing here uses <random>, whose distributions differ between
+// libraries.
 #pragma once
 
 #include <array>
@@ -50,7 +51,8 @@ class Rng {
 
   template <typename T>
   void shuffle(std::vector<T>& items) {
-    for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[static_cast<size_t>(below(static_cast<int64_t>(i)))]);
+    for (size_t i = items.size(); i > 1; --i)
+      std::swap(items[i - 1], items[static_cast<size_t>(below(static_cast<int64_t>(i)))]);
   }
   template <typename T>
   [[nodiscard]] const T& pick(const std::vector<T>& items) {

@@ -41,7 +41,8 @@ class App {
   bool working_ = false;
 };
 
-/// Parses the command line, runs the command, and returns the exit status. Every failure is one message on standard error.
+/// Parses the command line, runs the command, and returns the exit status. Every failure is one message on standard
+/// error.
 [[nodiscard]] int run(int argc, char** argv);
 
 }  // namespace ssl4rl::cli

@@ -44,13 +44,15 @@ struct TaskResult {
   double chance = 0;          ///< the best constant answer's expected reward
 };
 
-/// Asks all questions. With an output folder: BENCH/predictions.jsonl is appended to as answers come (a second call with the
-/// same model and settings goes on where it stopped), and BENCH/result.json is written at the end. `poll` is called between
-/// decode steps and may throw to stop.
-[[nodiscard]] TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const std::string& model_fingerprint,
-                                        const std::filesystem::path& output, const Log& log, const std::function<void()>& poll);
+/// Asks all questions. With an output folder: BENCH/predictions.jsonl is appended to as answers come (a second call
+/// with the same model and settings goes on where it stopped), and BENCH/result.json is written at the end. `poll` is
+/// called between decode steps and may throw to stop.
+[[nodiscard]] TaskResult run_task_bench(const TaskBench& bench, const models::Model& model,
+                                        const std::string& model_fingerprint, const std::filesystem::path& output,
+                                        const Log& log, const std::function<void()>& poll);
 
 /// The same without files, for evaluations while training.
-[[nodiscard]] TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const Log& log, const std::function<void()>& poll);
+[[nodiscard]] TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const Log& log,
+                                        const std::function<void()>& poll);
 
 }  // namespace ssl4rl::eval

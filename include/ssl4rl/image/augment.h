@@ -25,7 +25,8 @@ void equalise(Image& image);
 void add_noise(Image& image, double sigma, Rng& rng);
 
 /// The box of RandomResizedCrop: ten tries of area × aspect, then the largest centred crop within the aspect range.
-[[nodiscard]] Box random_resized_crop(int width, int height, double min_area, double max_area, double min_aspect, double max_aspect, Rng& rng);
+[[nodiscard]] Box random_resized_crop(int width, int height, double min_area, double max_area, double min_aspect,
+                                      double max_aspect, Rng& rng);
 
 /// Mean of the three channels' absolute differences between two images of one size, in grey levels.
 [[nodiscard]] double mean_difference(const Image& a, const Image& b);

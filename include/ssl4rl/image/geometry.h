@@ -24,8 +24,8 @@ struct Size {
 };
 [[nodiscard]] Size largest_inscribed_rectangle(int width, int height, int degrees);
 
-/// The square of `side` pixels around (centre_x, centre_y) of the image turned counter-clockwise by `degrees` about that
-/// point, sampled with Lanczos weights (a = 3). No fill: what lies outside the image repeats its border.
+/// The square of `side` pixels around (centre_x, centre_y) of the image turned counter-clockwise by `degrees` about
+/// that point, sampled with Lanczos weights (a = 3). No fill: what lies outside the image repeats its border.
 [[nodiscard]] Image rotated_square(const Image& image, double centre_x, double centre_y, int side, double degrees);
 
 }  // namespace ssl4rl::image

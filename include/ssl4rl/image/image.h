@@ -1,4 +1,5 @@
-// An 8-bit RGB picture, rows from the top, pixels interleaved. Coordinates: origin top-left, boxes [x, y, width, height].
+// An 8-bit RGB picture, rows from the top, pixels interleaved. Coordinates: origin top-left, boxes [x, y, width,
+// height].
 #pragma once
 
 #include <cstddef>

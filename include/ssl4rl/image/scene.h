@@ -2,7 +2,6 @@
 // people; nearer is bigger.
 #pragma once
 
-
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/image/image.h"
 

@@ -1,7 +1,7 @@
 // Reading and writing of safetensors files (github.com/huggingface/safetensors), single or sharded with an index.
 //
-// A file is mapped, not read: a tensor is a view of the mapping until somebody converts or copies it. A mapped tensor is
-// private: writes to it never reach the file. Everything in the header is checked before a tensor is handed out.
+// A file is mapped, not read: a tensor is a view of the mapping until somebody converts or copies it. A mapped tensor
+// is private: writes to it never reach the file. Everything in the header is checked before a tensor is handed out.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,7 +28,8 @@ class SafetensorsFile {
   [[nodiscard]] const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  /// A view of the mapping (a copy where the data is misaligned for its type). Throws Error on an unknown name or dtype.
+  /// A view of the mapping (a copy where the data is misaligned for its type). Throws Error on an unknown name or
+  /// dtype.
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
 
  private:

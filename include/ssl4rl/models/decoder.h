@@ -14,6 +14,7 @@ namespace ssl4rl::models {
 using Attend = std::function<at::Tensor(int64_t layer, const at::Tensor& qkv_TEH)>;
 
 /// x_TD [T, D] → [T, D]: pre-norm attention and SwiGLU, each added to its input.
-[[nodiscard]] at::Tensor decoder_layer(const TextConfig& config, const DecoderLayer& layer, int64_t index, const at::Tensor& x_TD, const Attend& attend);
+[[nodiscard]] at::Tensor decoder_layer(const TextConfig& config, const DecoderLayer& layer, int64_t index,
+                                       const at::Tensor& x_TD, const Attend& attend);
 
 }  // namespace ssl4rl::models

@@ -12,11 +12,12 @@ namespace ssl4rl::models {
 class JsonReader;
 
 struct Family {
-  std::string model_type;                              ///< as in config.json
+  std::string model_type;                                ///< as in config.json
   void (*read_config)(const JsonReader&, ModelConfig&);  ///< text, vision and special ids
   text::ChatFormat chat;
-  std::string end_of_turn;                  ///< the token that ends an assistant's turn
-  std::vector<std::string> never_sampled;  ///< markers that a sample must not contain, besides the ids of the configuration
+  std::string end_of_turn;  ///< the token that ends an assistant's turn
+  std::vector<std::string>
+      never_sampled;  ///< markers that a sample must not contain, besides the ids of the configuration
 };
 
 /// All families that can be loaded.

@@ -21,8 +21,8 @@ struct PixelBounds {
   int64_t min_pixels = 0, max_pixels = 0;
 };
 
-/// The size to resize to: sides are multiples of `factor`, the area lies within the bounds, the aspect ratio is kept as far
-/// as possible (rounding half to even, as Python does). Throws Error if one side is over 200 times the other.
+/// The size to resize to: sides are multiples of `factor`, the area lies within the bounds, the aspect ratio is kept as
+/// far as possible (rounding half to even, as Python does). Throws Error if one side is over 200 times the other.
 struct ResizedSize {
   int64_t height = 0, width = 0;
 };
@@ -34,6 +34,7 @@ struct ImagePatches {
 };
 
 /// Resizes (Pillow's bicubic), normalises and cuts into patches, in the order in which the merger joins them.
-[[nodiscard]] ImagePatches to_patches(const image::Image& image, const VisionConfig& vision, const ImageSettings& settings, const PixelBounds& bounds);
+[[nodiscard]] ImagePatches to_patches(const image::Image& image, const VisionConfig& vision,
+                                      const ImageSettings& settings, const PixelBounds& bounds);
 
 }  // namespace ssl4rl::models

@@ -1,6 +1,5 @@
-// A model in memory and what it computes: one forward serves scoring, prefill and training; decoding runs the same layers
-// against a cache.
-// Shape suffixes: T packed tokens, n selected rows, D model width, V vocabulary rows.
+// A model in memory and what it computes: one forward serves scoring, prefill and training; decoding runs the same
+// layers against a cache. Shape suffixes: T packed tokens, n selected rows, D model width, V vocabulary rows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,7 +21,8 @@ namespace ssl4rl::models {
 class Model {
  public:
   /// Reads the directory's weights to `device`, converted to `dtype`.
-  Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device, at::ScalarType dtype);
+  Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device,
+        at::ScalarType dtype);
   /// Takes weights that exist already (a reference that shares tensors, a freshly drawn model).
   Model(std::shared_ptr<const Processor> processor, Weights weights);
   Model(const Model&) = delete;
@@ -44,9 +44,11 @@ class Model {
   [[nodiscard]] nn::TokenLogProbs completion_logprobs(const PackedBatch& batch, double temperature) const;
 
   /// Runs prompts and fills the cache's groups; returns the logits behind each prompt, [groups, V].
-  [[nodiscard]] at::Tensor prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups, nn::KvCache& cache) const;
+  [[nodiscard]] at::Tensor prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups,
+                                   nn::KvCache& cache) const;
   /// One token further for each row: ids and positions [n] → logits [n, V].
-  [[nodiscard]] at::Tensor decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids, std::span<const int64_t> positions, nn::KvCache& cache) const;
+  [[nodiscard]] at::Tensor decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
+                                  std::span<const int64_t> positions, nn::KvCache& cache) const;
   [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
 
   /// Writes a Hugging Face model directory: weights under the hub's names, in this model's type, and the small files.

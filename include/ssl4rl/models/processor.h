@@ -34,7 +34,8 @@ class Processor {
  public:
   /// Reads config.json, the tokenizer and the processor's settings. Throws Error naming what is missing or unsupported.
   /// Given bounds replace the model's own.
-  explicit Processor(const std::filesystem::path& folder, std::optional<int64_t> min_pixels = {}, std::optional<int64_t> max_pixels = {});
+  explicit Processor(const std::filesystem::path& folder, std::optional<int64_t> min_pixels = {},
+                     std::optional<int64_t> max_pixels = {});
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   [[nodiscard]] const text::Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -45,15 +46,15 @@ class Processor {
   /// Ids that are never sampled: image and vision markers, padding, rows beyond the tokenizer.
   [[nodiscard]] const nn::Forbidden& forbidden() const { return forbidden_; }
 
-  /// Prompt with generation header. `images` are the pictures of the messages' image parts, in their order. Unset bounds
-  /// are the model's own.
+  /// Prompt with generation header. `images` are the pictures of the messages' image parts, in their order. Unset
+  /// bounds are the model's own.
   [[nodiscard]] Prompt encode(std::span<const text::Message> messages, std::span<const image::Image> images,
                               std::optional<int64_t> min_pixels = {}, std::optional<int64_t> max_pixels = {}) const;
   /// The prompt as text, with one placeholder per image.
   [[nodiscard]] std::string render(std::span<const text::Message> messages) const;
 
-  /// Writes the directory's small files (configuration, tokenizer, templates) to another directory; the weights' type in
-  /// config.json becomes `dtype` ("float32", …).
+  /// Writes the directory's small files (configuration, tokenizer, templates) to another directory; the weights' type
+  /// in config.json becomes `dtype` ("float32", …).
   void save(const std::filesystem::path& folder, const std::string& dtype) const;
 
  private:
@@ -69,8 +70,8 @@ class Processor {
   std::map<std::string, std::string> files_;  // name → content; kept so that a checkpoint does not need the source
 };
 
-/// Positions of a prompt's tokens: text counts on, an image's tokens take (t, row, column) from where it stands, and text
-/// goes on behind its longer side (transformers' get_rope_index). Throws Error if ids and images do not match.
+/// Positions of a prompt's tokens: text counts on, an image's tokens take (t, row, column) from where it stands, and
+/// text goes on behind its longer side (transformers' get_rope_index). Throws Error if ids and images do not match.
 void set_positions(Prompt& prompt, const ModelConfig& config);
 
 }  // namespace ssl4rl::models

@@ -27,7 +27,7 @@ struct VisionLayout {
 
 /// patches [P, patch values] of all images, one after the other → [M, width of the decoder], in the images' own order.
 /// Differentiable in the weights. recompute: keep only each block's input for backward.
-[[nodiscard]] at::Tensor vision_tower(const VisionConfig& config, const VisionWeights& weights, const at::Tensor& patches, std::span<const Grid> grids,
-                                      bool recompute);
+[[nodiscard]] at::Tensor vision_tower(const VisionConfig& config, const VisionWeights& weights,
+                                      const at::Tensor& patches, std::span<const Grid> grids, bool recompute);
 
 }  // namespace ssl4rl::models

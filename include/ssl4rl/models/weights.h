@@ -61,8 +61,8 @@ enum class Part { kVision, kMerger, kLanguage, kEmbeddings };
 /// A tensor that is trained as one, and where its rows stand in files.
 struct Parameter {
   struct Piece {
-    std::string name;             ///< as published on the hub: visual.…, model.layers.…, lm_head.weight
-    std::vector<int64_t> shape;   ///< in the file
+    std::string name;                 ///< as published on the hub: visual.…, model.layers.…, lm_head.weight
+    std::vector<int64_t> shape;       ///< in the file
     int64_t first_row = 0, rows = 0;  ///< of our tensor
   };
   std::string name;    ///< unique; the piece's name where there is one piece
@@ -77,7 +77,8 @@ struct Parameter {
 
 /// Allocates all tensors of the table, filled from the files (converted tensor by tensor). Throws Error listing what is
 /// missing, unexpected or of another shape.
-void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options, Weights& weights);
+void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
+                  Weights& weights);
 
 /// The table's tensors under their hub names and shapes, as views.
 [[nodiscard]] io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights);

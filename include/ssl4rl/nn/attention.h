@@ -1,4 +1,5 @@
-// Attention over packed tokens: every segment attends to its own keys, and responses attend to their group's prompt too.
+// Attention over packed tokens: every segment attends to its own keys, and responses attend to their group's prompt
+// too.
 //
 // A response token attends to its whole prompt (not causal) and, causally, to its own response. The two parts are
 // computed apart and merged by log-sum-exp; the backward of each part is fed the merged output and log-sum-exp, with
@@ -43,11 +44,11 @@ struct AttentionPlan {
 
 /// qkv_TEH [T, N + 2K, H]: query heads, then key heads, then value heads, before rotation; it is rotated in place and
 /// kept for backward, so it must be the caller's to give away. → [T, N * H]. Differentiable in qkv.
-[[nodiscard]] at::Tensor attention(const at::Tensor& qkv_TEH, int64_t query_heads, int64_t key_heads, const RopeTable& rope,
-                                   const std::shared_ptr<const AttentionPlan>& plan);
+[[nodiscard]] at::Tensor attention(const at::Tensor& qkv_TEH, int64_t query_heads, int64_t key_heads,
+                                   const RopeTable& rope, const std::shared_ptr<const AttentionPlan>& plan);
 
-/// The device-specific primitive. out_TNH [T, N, H] and the log-sum-exp lse_NT [N, T] of each query. q, k and v are rows
-/// of one packed batch ([T, N, H], [T, K, H]; the last stride is 1).
+/// The device-specific primitive. out_TNH [T, N, H] and the log-sum-exp lse_NT [N, T] of each query. q, k and v are
+/// rows of one packed batch ([T, N, H], [T, K, H]; the last stride is 1).
 struct AttentionOutput {
   at::Tensor out_TNH, lse_NT;
 };
@@ -55,11 +56,13 @@ enum class AttentionBody {
   kBest,       ///< the device's own kernel
   kReference,  ///< plain operators on any device and type, segment by segment; what CUDA uses for float32
 };
-[[nodiscard]] AttentionOutput attention_forward(const at::Tensor& q_TNH, const at::Tensor& k_TKH, const at::Tensor& v_TKH,
-                                                const AttentionPlan& plan, AttentionBody body = AttentionBody::kBest);
+[[nodiscard]] AttentionOutput attention_forward(const at::Tensor& q_TNH, const at::Tensor& k_TKH,
+                                                const at::Tensor& v_TKH, const AttentionPlan& plan,
+                                                AttentionBody body = AttentionBody::kBest);
 /// Gradients of q, k and v, written to the given tensors (of q's, k's and v's shapes; overwritten).
-void attention_backward(const at::Tensor& grad_TNH, const at::Tensor& q_TNH, const at::Tensor& k_TKH, const at::Tensor& v_TKH,
-                        const AttentionOutput& output, const AttentionPlan& plan, const at::Tensor& dq_TNH, const at::Tensor& dk_TKH,
-                        const at::Tensor& dv_TKH, AttentionBody body = AttentionBody::kBest);
+void attention_backward(const at::Tensor& grad_TNH, const at::Tensor& q_TNH, const at::Tensor& k_TKH,
+                        const at::Tensor& v_TKH, const AttentionOutput& output, const AttentionPlan& plan,
+                        const at::Tensor& dq_TNH, const at::Tensor& dk_TKH, const at::Tensor& dv_TKH,
+                        AttentionBody body = AttentionBody::kBest);
 
 }  // namespace ssl4rl::nn

@@ -26,8 +26,8 @@ class KvCache {
   virtual void store_prompt(int64_t group, int64_t layer, const at::Tensor& k_PKH, const at::Tensor& v_PKH) = 0;
   /// Appends each row's key and value and attends to prompt and own tokens. q [n, N, H], k and v [n, K, H], rotated
   /// → [n, N * H]. Rows of one group stand together.
-  [[nodiscard]] virtual at::Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const at::Tensor& q_nNH, const at::Tensor& k_nKH,
-                                          const at::Tensor& v_nKH) = 0;
+  [[nodiscard]] virtual at::Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const at::Tensor& q_nNH,
+                                          const at::Tensor& k_nKH, const at::Tensor& v_nKH) = 0;
   /// Frees what a finished sample owns; the other samples and the prompt stay.
   virtual void drop_sample(int64_t group, int64_t sample) = 0;
   virtual void drop_group(int64_t group) = 0;

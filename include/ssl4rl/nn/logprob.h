@@ -13,8 +13,8 @@ struct TokenLogProbs {
 };
 
 /// hidden_TD [T, D], weight_VD [V, D], targets_T int64. chunk: rows at a time, 0 = by the vocabulary's size.
-[[nodiscard]] TokenLogProbs token_logprobs(const at::Tensor& hidden_TD, const at::Tensor& weight_VD, const at::Tensor& targets_T,
-                                           double temperature = 1, int64_t chunk = 0);
+[[nodiscard]] TokenLogProbs token_logprobs(const at::Tensor& hidden_TD, const at::Tensor& weight_VD,
+                                           const at::Tensor& targets_T, double temperature = 1, int64_t chunk = 0);
 
 /// Rows of x_TD by index; backward adds rows that were taken several times in their order. index_n int64 on the CPU.
 [[nodiscard]] at::Tensor gather_rows(const at::Tensor& x_TD, const at::Tensor& index_n);

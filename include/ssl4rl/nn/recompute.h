@@ -1,5 +1,5 @@
-// Activation recomputation (Chen et al. 2016): a segment's inner results are dropped after forward and computed again in
-// backward. Nothing in the supported models draws random numbers in forward, so no generator state is kept.
+// Activation recomputation (Chen et al. 2016): a segment's inner results are dropped after forward and computed again
+// in backward. Nothing in the supported models draws random numbers in forward, so no generator state is kept.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -18,8 +18,8 @@ struct RopeTable {
 
 /// Frequency i turns with the position on axis axis_of[i]. positions_AT: int64 on the CPU. The angles are float32
 /// products, as in the reference; the table is float32 on `device`.
-[[nodiscard]] RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequencies_R, const std::vector<int64_t>& axis_of,
-                                   at::Device device);
+[[nodiscard]] RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequencies_R,
+                                   const std::vector<int64_t>& axis_of, at::Device device);
 
 /// Rotates the first `heads` heads of x_TEH [T, E, 2R] in place, by direction +1 or -1. Not differentiable by itself.
 void apply_rope_(const at::Tensor& x_TEH, int64_t heads, const RopeTable& table, int direction = 1);

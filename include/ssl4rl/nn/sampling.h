@@ -33,10 +33,10 @@ struct Forbidden {
 };
 
 /// logits_nV [n, V]; uniforms: one number from [0, 1) a row (not read if greedy).
-[[nodiscard]] SampledTokens sample_tokens(const at::Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
-                                          std::span<const double> uniforms);
+[[nodiscard]] SampledTokens sample_tokens(const at::Tensor& logits_nV, const SamplingSettings& settings,
+                                          const Forbidden& forbidden, std::span<const double> uniforms);
 /// The same by ATen's operators, for any device and type.
-[[nodiscard]] SampledTokens sample_tokens_reference(const at::Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
-                                                    std::span<const double> uniforms);
+[[nodiscard]] SampledTokens sample_tokens_reference(const at::Tensor& logits_nV, const SamplingSettings& settings,
+                                                    const Forbidden& forbidden, std::span<const double> uniforms);
 
 }  // namespace ssl4rl::nn

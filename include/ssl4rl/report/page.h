@@ -1,4 +1,5 @@
-// Building blocks of self-contained HTML pages: no scripts from elsewhere, no files beside them; light and dark; print well.
+// Building blocks of self-contained HTML pages: no scripts from elsewhere, no files beside them; light and dark; print
+// well.
 #pragma once
 
 #include <map>
@@ -14,7 +15,8 @@ namespace ssl4rl::report {
 [[nodiscard]] std::string escape(std::string_view text);
 
 /// An <img> with the picture inside (JPEG), scaled down to at most `side` pixels; the title shows on hovering.
-[[nodiscard]] std::string picture(const image::Image& image, int side, std::string_view title, std::string_view link = {});
+[[nodiscard]] std::string picture(const image::Image& image, int side, std::string_view title,
+                                  std::string_view link = {});
 
 /// A table; cells are HTML.
 [[nodiscard]] std::string table(std::span<const std::string> header, std::span<const std::vector<std::string>> rows);

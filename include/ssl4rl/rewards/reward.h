@@ -37,13 +37,14 @@ struct Score {
 /// The first <answer>…</answer>, stripped of white space. Linear time.
 [[nodiscard]] std::optional<std::string> extract_answer(std::string_view response);
 
-/// 1 or 0: the whole response is one <think>…</think> followed by one <answer>…</answer> (style answer: one <answer>…</answer>),
-/// each tag once, with nothing but white space around them.
+/// 1 or 0: the whole response is one <think>…</think> followed by one <answer>…</answer> (style answer: one
+/// <answer>…</answer>), each tag once, with nothing but white space around them.
 [[nodiscard]] double format_reward(std::string_view response, tasks::PromptConfig::Style style);
 
 /// The accuracy of an extracted answer; nullopt where it cannot be read as an answer of its kind.
 [[nodiscard]] std::optional<double> answer_reward(const Expected& expected, std::string_view extracted);
 
-[[nodiscard]] Score score(const RewardConfig& config, tasks::PromptConfig::Style style, const Expected& expected, std::string_view response);
+[[nodiscard]] Score score(const RewardConfig& config, tasks::PromptConfig::Style style, const Expected& expected,
+                          std::string_view response);
 
 }  // namespace ssl4rl::rewards

@@ -13,7 +13,7 @@ struct LossInputs {
   at::Tensor old_n;        ///< when the tokens were drawn; the policy's own, detached, in the only update of a rollout
   at::Tensor reference_n;  ///< of the reference model; undefined where beta is 0
   at::Tensor advantage_n;
-  at::Tensor weight_n;     ///< each token's share of the update's loss, so that micro-batches add up to it
+  at::Tensor weight_n;  ///< each token's share of the update's loss, so that micro-batches add up to it
 };
 
 /// Sums over tokens; divided by the number of tokens they are the metrics.
@@ -26,6 +26,7 @@ struct LossSums {
 [[nodiscard]] at::Tensor policy_loss(const AlgorithmConfig& config, const LossInputs& inputs, LossSums& sums);
 
 /// The share of one token of a sample of `length` tokens in an update of `rows` samples and `tokens` tokens.
-[[nodiscard]] double token_weight(AlgorithmConfig::LossType type, int64_t length, int64_t rows, int64_t tokens, int64_t max_completion_length);
+[[nodiscard]] double token_weight(AlgorithmConfig::LossType type, int64_t length, int64_t rows, int64_t tokens,
+                                  int64_t max_completion_length);
 
 }  // namespace ssl4rl::rl

@@ -1,5 +1,5 @@
-// Cutting an update into micro-batches that fit a token budget. A group stays together where it fits; a larger one is cut
-// between its samples, and its prompt then stands in each part. Results do not depend on the cut.
+// Cutting an update into micro-batches that fit a token budget. A group stays together where it fits; a larger one is
+// cut between its samples, and its prompt then stands in each part. Results do not depend on the cut.
 #pragma once
 
 #include <cstdint>

@@ -18,13 +18,14 @@ struct EncodedPuzzle {
 
 /// Draws and encodes one puzzle. A prompt longer than the limit is replaced by the puzzle's next attempt; throws Error
 /// where ten in a row are too long.
-[[nodiscard]] EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor, int64_t index, std::optional<int64_t> max_prompt_length);
+[[nodiscard]] EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor,
+                                         int64_t index, std::optional<int64_t> max_prompt_length);
 
 class PromptSource {
  public:
   /// Hands out puzzles from `first` on. At most `ahead` are made beyond the last one taken.
-  PromptSource(std::shared_ptr<const tasks::Mixture> mixture, std::shared_ptr<const models::Processor> processor, int64_t first, int threads, int64_t ahead,
-               std::optional<int64_t> max_prompt_length);
+  PromptSource(std::shared_ptr<const tasks::Mixture> mixture, std::shared_ptr<const models::Processor> processor,
+               int64_t first, int threads, int64_t ahead, std::optional<int64_t> max_prompt_length);
 
   [[nodiscard]] EncodedPuzzle next() { return pipeline_.next(); }
 

@@ -36,9 +36,9 @@ struct Run {
   Evaluate evaluate;  ///< may be empty
 };
 
-/// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has changed no
-/// weight). Logs, saves and evaluates when due. When a stop is asked for, saves the last finished step and throws
-/// Interrupted.
+/// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has
+/// changed no weight). Logs, saves and evaluates when due. When a stop is asked for, saves the last finished step and
+/// throws Interrupted.
 void run_steps(Run& run, const std::function<nlohmann::ordered_json(int64_t step)>& step);
 
 /// Resident memory of this process at its highest, in GiB.

@@ -1,4 +1,5 @@
-// The supervised start: the puzzles' answers (or random legal ones, which teach the format alone) by maximum likelihood.
+// The supervised start: the puzzles' answers (or random legal ones, which teach the format alone) by maximum
+// likelihood.
 #pragma once
 
 #include "ssl4rl/rl/config.h"

@@ -1,9 +1,9 @@
 // The generation engine: samples completions of many prompts at once, for `generate`, `eval` and `train` alike.
 //
-// A request's images and prompt are processed once, whatever the number of its samples. All running samples take one step
-// together; a finished sample leaves at once, and a waiting request enters as soon as the cache has room. What is drawn
-// depends on the request's key and the sample's number, not on what runs beside it (but for the rounding of the products,
-// which may differ with their number of rows).
+// A request's images and prompt are processed once, whatever the number of its samples. All running samples take one
+// step together; a finished sample leaves at once, and a waiting request enters as soon as the cache has room. What is
+// drawn depends on the request's key and the sample's number, not on what runs beside it (but for the rounding of the
+// products, which may differ with their number of rows).
 #pragma once
 
 #include <cstdint>
@@ -52,8 +52,8 @@ struct Completion {
 };
 
 struct EngineLimits {
-  int64_t cache_tokens = 1 << 18;   ///< prompts and the most that their samples may grow to
-  int64_t prefill_tokens = 8192;    ///< prompt tokens in one forward
+  int64_t cache_tokens = 1 << 18;  ///< prompts and the most that their samples may grow to
+  int64_t prefill_tokens = 8192;   ///< prompt tokens in one forward
 };
 
 struct Generation {
@@ -69,7 +69,8 @@ class Engine {
   /// Called between decode steps with the number of finished samples; may throw to stop.
   using Poll = std::function<void(int64_t finished_samples)>;
 
-  [[nodiscard]] Generation generate(std::span<const Request> requests, const SamplingPlan& plan, const Poll& poll = {}) const;
+  [[nodiscard]] Generation generate(std::span<const Request> requests, const SamplingPlan& plan,
+                                    const Poll& poll = {}) const;
 
  private:
   const models::Model& model_;

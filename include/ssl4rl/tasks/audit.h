@@ -1,8 +1,8 @@
 // Looks for shortcuts: can an answer be guessed without seeing what the puzzle is about?
 //
-// Blind predictors see one property of the images each (their sizes, which are identical, …). Each is fitted on the even
-// puzzles of a task and tested on the odd ones; its figure is its mean reward there. A sound task keeps it at chance, the
-// best constant answer's reward; mean colour, sharpness and PNG size may be content (sky is above ground).
+// Blind predictors see one property of the images each (their sizes, which are identical, …). Each is fitted on the
+// even puzzles of a task and tested on the odd ones; its figure is its mean reward there. A sound task keeps it at
+// chance, the best constant answer's reward; mean colour, sharpness and PNG size may be content (sky is above ground).
 #pragma once
 
 #include <functional>
@@ -22,11 +22,11 @@ using AnswerReward = std::function<double(const TaskConfig& task, const std::str
 struct TaskAudit {
   std::string task;
   int64_t count = 0;
-  std::map<std::string, int64_t> histogram;  ///< answer → how often
-  double chance = 0;                         ///< the best constant answer's expected reward
-  double constant = 0, constant_error = 0;   ///< its mean reward on the test half, and the standard error of that
-  std::map<std::string, double> blind;       ///< predictor → mean reward on the test half
-  int64_t duplicates = 0;                    ///< puzzles equal to an earlier one in images and answer
+  std::map<std::string, int64_t> histogram;    ///< answer → how often
+  double chance = 0;                           ///< the best constant answer's expected reward
+  double constant = 0, constant_error = 0;     ///< its mean reward on the test half, and the standard error of that
+  std::map<std::string, double> blind;         ///< predictor → mean reward on the test half
+  int64_t duplicates = 0;                      ///< puzzles equal to an earlier one in images and answer
   std::map<std::string, std::string> skipped;  ///< image → reason
 
   /// Whether a predictor's figure lies within four standard errors of the constant answer's.

@@ -1,5 +1,5 @@
-// The user's images: found once, split into training and held-out, decoded when drawn. A broken image is skipped, counted
-// and named, never fatal.
+// The user's images: found once, split into training and held-out, decoded when drawn. A broken image is skipped,
+// counted and named, never fatal.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ struct ImageEntry {
 /// All images of the configuration, in sorted order. Throws Error where a folder or list is missing or holds no image.
 [[nodiscard]] std::vector<ImageEntry> find_images(const std::vector<std::filesystem::path>& sources);
 
-/// Whether an image is held out: the first 8 bytes of SHA-256("SEED/NAME"), as a fraction of 2^64, lie below `fraction`.
+/// Whether an image is held out: the first 8 bytes of SHA-256("SEED/NAME"), as a fraction of 2^64, lie below
+/// `fraction`.
 [[nodiscard]] bool is_held_out(uint64_t seed, const std::string& name, double fraction);
 
 /// The images of one side of the split.

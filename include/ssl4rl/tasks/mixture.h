@@ -1,8 +1,8 @@
 // Puzzles of a mixture of tasks over a pool of images.
 //
-// Puzzle i depends on the seed, i and the attempt only, so any number of threads draws the same puzzles, and a resumed run
-// goes on with the right one. Its image is entry i mod n of the epoch's permutation, itself a function of (seed, ⌊i/n⌋);
-// where that image cannot be used, substitutes are drawn from a stream of the puzzle's own.
+// Puzzle i depends on the seed, i and the attempt only, so any number of threads draws the same puzzles, and a resumed
+// run goes on with the right one. Its image is entry i mod n of the epoch's permutation, itself a function of (seed,
+// ⌊i/n⌋); where that image cannot be used, substitutes are drawn from a stream of the puzzle's own.
 #pragma once
 
 #include <memory>
@@ -19,7 +19,8 @@ namespace ssl4rl::tasks {
 class Mixture {
  public:
   /// The tasks must be resolved. Throws Error if there are none or all weights are 0.
-  Mixture(std::vector<TaskConfig> tasks, Wording wording, std::shared_ptr<const ImagePool> pool, uint64_t seed, bool balance_answers);
+  Mixture(std::vector<TaskConfig> tasks, Wording wording, std::shared_ptr<const ImagePool> pool, uint64_t seed,
+          bool balance_answers);
 
   /// Safe from several threads. Throws Error if no image of the pool can be used.
   [[nodiscard]] Puzzle draw(int64_t index, int64_t attempt = 0) const;

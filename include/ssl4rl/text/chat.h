@@ -29,6 +29,7 @@ struct ChatFormat {
 };
 
 /// The whole prompt. Throws Error where a text contains a reserved token or a role is unknown.
-[[nodiscard]] std::string render(const ChatFormat& format, std::span<const Message> messages, bool add_generation_prompt);
+[[nodiscard]] std::string render(const ChatFormat& format, std::span<const Message> messages,
+                                 bool add_generation_prompt);
 
 }  // namespace ssl4rl::text

@@ -35,7 +35,8 @@ class Tokenizer {
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
-  /// Token ids of a text. Added tokens' texts inside it are recognised, as in the reference. Ill-formed UTF-8 is replaced.
+  /// Token ids of a text. Added tokens' texts inside it are recognised, as in the reference. Ill-formed UTF-8 is
+  /// replaced.
   [[nodiscard]] std::vector<int64_t> encode(std::string_view text) const;
   /// The text of ids; ids beyond the vocabulary are left out. Incomplete UTF-8 becomes U+FFFD.
   [[nodiscard]] std::string decode(std::span<const int64_t> ids, bool skip_special = true) const;

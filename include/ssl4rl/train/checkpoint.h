@@ -28,7 +28,8 @@ struct TrainerState {
 /// "step-000050".
 [[nodiscard]] std::string checkpoint_name(int64_t step);
 
-void save_checkpoint(const std::filesystem::path& folder, models::Model& model, const AdamW& optimizer, const TrainerState& state);
+void save_checkpoint(const std::filesystem::path& folder, models::Model& model, const AdamW& optimizer,
+                     const TrainerState& state);
 
 /// Reads the state and fills the optimiser. The weights are read by models::Model.
 [[nodiscard]] TrainerState load_checkpoint(const std::filesystem::path& folder, AdamW& optimizer);
@@ -43,7 +44,8 @@ struct FoundCheckpoint {
 /// The checkpoints below a run's folder, oldest first; whole or not.
 [[nodiscard]] std::vector<FoundCheckpoint> find_checkpoints(const std::filesystem::path& run_folder);
 /// The newest whole one; says on the log what was passed over and why.
-[[nodiscard]] std::optional<FoundCheckpoint> newest_whole_checkpoint(const std::filesystem::path& run_folder, const Log& log);
+[[nodiscard]] std::optional<FoundCheckpoint> newest_whole_checkpoint(const std::filesystem::path& run_folder,
+                                                                     const Log& log);
 
 /// Removes old checkpoints: the last `keep_last` stay, and those whose step is a multiple of keep_every.
 void remove_old_checkpoints(const std::filesystem::path& run_folder, const TrainConfig& config, const Log& log);

@@ -46,8 +46,8 @@ struct TrainConfig {
 
   [[nodiscard]] int64_t total_steps() const { return steps.value(); }
   [[nodiscard]] int64_t update_prompts() const { return prompts_per_update.value_or(prompts_per_step); }
-  /// The learning rate of a step, counted from 1: a linear warm-up, then constant, or falling linearly or by a cosine to
-  /// min_lr_ratio at the end.
+  /// The learning rate of a step, counted from 1: a linear warm-up, then constant, or falling linearly or by a cosine
+  /// to min_lr_ratio at the end.
   [[nodiscard]] double learning_rate_at(int64_t step) const;
 };
 

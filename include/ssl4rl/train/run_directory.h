@@ -25,15 +25,16 @@ struct Resume {
 
 class RunDirectory {
  public:
-  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, a checkpoint to
-  /// resume from is not whole, or the folder cannot be written.
+  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, a checkpoint
+  /// to resume from is not whole, or the folder cannot be written.
   RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log);
 
   /// The checkpoint to go on from, if any.
   [[nodiscard]] const std::optional<FoundCheckpoint>& checkpoint() const { return checkpoint_; }
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
-  /// Makes the folder, takes its lock, writes config.yaml, and cuts metrics and completions back to the checkpoint's step.
+  /// Makes the folder, takes its lock, writes config.yaml, and cuts metrics and completions back to the checkpoint's
+  /// step.
   void open(const std::string& config_yaml, bool tensorboard);
 
   /// One line of metrics.jsonl, and the same for TensorBoard.
@@ -42,7 +43,9 @@ class RunDirectory {
   void log_scalar(const std::string& tag, int64_t step, double value);
   /// completions/step-000010.jsonl.
   void write_completions(int64_t step, const std::string& lines);
-  [[nodiscard]] std::filesystem::path checkpoint_folder(int64_t step) const { return folder_ / "checkpoints" / checkpoint_name(step); }
+  [[nodiscard]] std::filesystem::path checkpoint_folder(int64_t step) const {
+    return folder_ / "checkpoints" / checkpoint_name(step);
+  }
 
  private:
   std::filesystem::path folder_;

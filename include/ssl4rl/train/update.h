@@ -12,8 +12,9 @@ struct UpdateResult {
   bool skipped = false;
 };
 
-/// Updates the parameters, or skips the update where loss or gradient is not finite, and clears the gradients. Throws Error
-/// when more than max_skipped updates in a row were skipped.
-UpdateResult apply_update(AdamW& optimizer, const TrainConfig& config, double loss, double learning_rate, TrainerState& state, const Log& log);
+/// Updates the parameters, or skips the update where loss or gradient is not finite, and clears the gradients. Throws
+/// Error when more than max_skipped updates in a row were skipped.
+UpdateResult apply_update(AdamW& optimizer, const TrainConfig& config, double loss, double learning_rate,
+                          TrainerState& state, const Log& log);
 
 }  // namespace ssl4rl::train
