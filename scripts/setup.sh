@@ -59,7 +59,7 @@ unpack_libtorch() {
     echo "setup: downloading LibTorch ($(basename "$requirements" .txt)) to $target"
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
         --python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
-        --platform manylinux_2_25_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+        --platform manylinux_2_25_x86_64 --platform manylinux_2_18_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
         -d "$work/wheels" -r "$requirements"
     local wheel
     for wheel in "$work"/wheels/*.whl; do

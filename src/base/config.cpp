@@ -187,6 +187,7 @@ class Writer {
   }
 
   static std::string default_text(const Key& key) {
+    if (const auto* path = std::get_if<fs::path*>(&key.target_); path && !(*path)->empty()) return (*path)->string();
     YAML::Emitter out;
     std::visit(Overloaded{[&](const auto* target) { scalar(out, *target); },
                           [&](const Choice& choice) { out << choice_text(choice); },
