@@ -92,6 +92,7 @@ void write_small_files(const fs::path& folder) {
                        {"add_bos_token", false},
                        {"model_max_length", 32768}};
   io::write_file(folder / "tokenizer_config.json", tokenizer.dump(2) + "\n");
+  io::write_file(folder / "chat_template.json", Json{{"chat_template", demo::kChatTemplate}}.dump(2) + "\n");
 }
 
 // Matrices are normal with the preset's deviation, norm weights one, biases zero.
