@@ -17,8 +17,8 @@
 
 namespace ssl4rl {
 
-/// Runs the program with these arguments; → its exit status.
-inline int run_program(std::vector<std::string> arguments) {
+/// Runs the program within this process with these arguments; → its exit status.
+inline int run_in_process(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "ssl4rl");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -38,7 +38,7 @@ inline int run_training(const std::filesystem::path& folder, const std::map<std:
     arguments.push_back(key + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
   }
   arguments.insert(arguments.end(), more.begin(), more.end());
-  return run_program(arguments);
+  return run_in_process(arguments);
 }
 
 inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& folder) {
