@@ -79,11 +79,13 @@ config::Section RunConfig::describe() {
   return root;
 }
 
-void read_run_config(RunConfig& config, const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+config::Section read_run_config(RunConfig& config, const std::filesystem::path& file,
+                                const std::vector<std::string>& overrides) {
   config::Section root = config.describe();
   config::read_file(root, file);
   for (const std::string& argument : overrides) config::read_override(root, argument);
   if (config.run.name.empty()) config.run.name = file.stem().string();
+  return root;
 }
 
 void read_run_config(RunConfig& config, const std::vector<std::string>& overrides) {

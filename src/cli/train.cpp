@@ -10,6 +10,7 @@
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/rl/supervised.h"
 #include "ssl4rl/rl/trainer.h"
+#include "training_data.h"
 
 namespace ssl4rl::cli {
 namespace {
@@ -22,15 +23,45 @@ struct Options {
 
 enum class Kind { kRl, kSupervised };
 
-RunConfig read_config(App& app, const Options& options) {
+// Reads the configuration and, where it names one, the file of rollouts, and checks both.
+struct Input {
   RunConfig config;
-  read_run_config(config, options.config.file, options.config.overrides);
+  std::shared_ptr<const models::Processor> processor;
+  std::vector<rl::Group> replay;
+  std::optional<Conversations> conversations;
+  bool from_file = false;  // the data, instead of puzzles
+};
+
+Input read_input(App& app, const Options& options, Kind kind) {
+  Input input;
+  RunConfig& config = input.config;
+  const config::Section keys = read_run_config(config, options.config.file, options.config.overrides);
   if (config.model.path.empty()) fail("{}: model.path: required", options.config.file.string());
-  config.train.check();
-  tasks::resolve_tasks(config.tasks);
   if (app.options().log_level.empty() && !app.options().quiet)
     app.log().set_level(Log::level_from_name(config.log.level));
-  return config;
+  if (config.algorithm.kl_in_reward && !keys.given("algorithm.kl_estimator"))
+    config.algorithm.kl_estimator = rl::AlgorithmConfig::KlEstimator::kK1;
+  input.processor =
+      std::make_shared<const models::Processor>(config.model.path, config.model.min_pixels, config.model.max_pixels);
+  if (kind == Kind::kRl) {
+    config.algorithm.check();
+    if (config.rollout.replay) {
+      input.replay = read_replay(*config.rollout.replay, *input.processor, config.algorithm);
+      const auto groups = static_cast<int64_t>(input.replay.size());
+      if (keys.given("train.prompts_per_step") && config.train.prompts_per_step != groups)
+        fail("train.prompts_per_step: {}, but {} holds {} groups", config.train.prompts_per_step,
+             config.rollout.replay->string(), groups);
+      config.train.prompts_per_step = groups;
+    } else if (config.algorithm.compares_groups() && config.rollout.num_generations < 2) {
+      fail("rollout.num_generations: algorithm.name compares the samples of a group, so it needs at least 2");
+    }
+  }
+  if (kind == Kind::kSupervised && config.sft.data)
+    input.conversations.emplace(*config.sft.data, input.processor, static_cast<uint64_t>(config.run.seed));
+  input.from_file = !input.replay.empty() || input.conversations;
+  config.train.check();
+  if (!input.from_file || !config.tasks.empty()) tasks::resolve_tasks(config.tasks);
+  return input;
 }
 
 // The model that the policy starts from, for the KL divergence. Frozen parts are the policy's own tensors.
@@ -69,40 +100,100 @@ rl::Evaluate make_evaluation(App& app, const RunConfig& config, const std::share
   };
 }
 
-// What a run would do, for --dry-run: everything is read and checked, one puzzle of each task is drawn, nothing is
-// written.
-void describe_run(const RunConfig& config, Kind kind, models::Model& policy, const train::AdamW& optimizer,
-                  const tasks::SplitImages& images, const tasks::Mixture& mixture,
-                  const train::RunDirectory& directory) {
+// What a run is made of.
+struct Parts {
+  tasks::SplitImages images;  // none where the data comes from a file
+  std::shared_ptr<const tasks::Mixture> mixture;
+  std::unique_ptr<models::Model> policy;
+  std::unique_ptr<rl::Critic> critic;
+  std::unique_ptr<train::AdamW> optimizer;
+  train::TrainerState state;
+};
+
+train::Decay decay_of(const RunConfig& config, Kind kind) {
+  if (kind == Kind::kSupervised) return train::Decay::kMatrices;
+  switch (config.algorithm.compat) {
+    case rl::AlgorithmConfig::Compat::kNone:
+      return train::Decay::kMatrices;
+    case rl::AlgorithmConfig::Compat::kTrl:
+      return train::Decay::kByName;
+    case rl::AlgorithmConfig::Compat::kVerl:
+      return train::Decay::kAll;
+  }
+  return train::Decay::kMatrices;
+}
+
+std::unique_ptr<rl::Critic> make_critic(App& app, const RunConfig& config, const models::Model& policy,
+                                        const Runtime& runtime) {
+  if (config.algorithm.critic == rl::AlgorithmConfig::CriticKind::kHead) return std::make_unique<rl::Critic>(policy);
+  app.log().info("loading the critic's model");
+  auto model = load_model(app, config.model.path, policy.shared_processor(), runtime);
+  model->set_recompute(config.model.gradient_checkpointing);
+  return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train);
+}
+
+Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<train::FoundCheckpoint>& checkpoint,
+                 const Runtime& runtime) {
+  const RunConfig& config = input.config;
+  Parts parts;
+  if (!input.from_file || config.train.eval_every > 0) {
+    parts.images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
+    parts.mixture = make_mixture(config, parts.images.training);
+  }
+  parts.policy = load_model(app, checkpoint ? checkpoint->folder : config.model.path, input.processor, runtime);
+  parts.policy->set_recompute(config.model.gradient_checkpointing);
+  std::vector<models::Parameter> parameters = parts.policy->parameters();
+  if (kind == Kind::kRl && config.algorithm.uses_critic()) {
+    parts.critic = make_critic(app, config, *parts.policy, runtime);
+    for (auto& parameter : parts.critic->shared_parameters()) parameters.push_back(std::move(parameter));
+  }
+  parts.optimizer = std::make_unique<train::AdamW>(std::move(parameters), config.model.frozen_parts(), config.train,
+                                                   decay_of(config, kind));
+  if (checkpoint) {
+    parts.state = train::load_checkpoint(checkpoint->folder, *parts.optimizer);
+    if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
+  }
+  return parts;
+}
+
+// What a run would do, for --dry-run: everything is read and checked, some puzzles are drawn, nothing is written.
+void describe_run(const Input& input, Kind kind, Parts& parts, const train::RunDirectory& directory) {
+  const RunConfig& config = input.config;
   const auto count = [](int64_t n) { return count_text(static_cast<double>(n)); };
   int64_t values = 0;
-  for (const auto& parameter : policy.parameters()) values += parameter.tensor->numel();
+  for (const auto& parameter : parts.policy->parameters()) values += parameter.tensor->numel();
   std::cout << fmt::format(
       "run        {}{}\n", directory.folder().string(),
       directory.checkpoint() ? fmt::format(", going on after step {}", directory.checkpoint()->step) : "");
   std::cout << fmt::format("model      {} ({}), {} parameters, {} trained, on {}\n", config.model.path.string(),
-                           policy.config().model_type, count(values), count(optimizer.trainable()),
-                           policy.device().str());
-  std::cout << fmt::format("images     {} for training, {} held out\n", images.training->size(),
-                           images.held_out->size());
+                           parts.policy->config().model_type, count(values), count(parts.optimizer->trainable()),
+                           parts.policy->device().str());
+  if (parts.images.training)
+    std::cout << fmt::format("images     {} for training, {} held out\n", parts.images.training->size(),
+                             parts.images.held_out->size());
   const int64_t updates = config.train.prompts_per_step / config.train.update_prompts() *
                           (kind == Kind::kRl ? config.algorithm.num_iterations : 1);
-  std::cout << fmt::format("steps      {} of {} puzzles{}, {} update{} each\n", config.train.total_steps(),
-                           config.train.prompts_per_step,
-                           kind == Kind::kRl ? fmt::format(" × {} samples", config.rollout.num_generations) : "",
-                           updates, updates == 1 ? "" : "s");
+  const std::string samples =
+      kind == Kind::kRl && !input.from_file ? fmt::format(" × {} samples", config.rollout.num_generations) : "";
+  std::cout << fmt::format("steps      {} of {} {}{}, {} update{} each\n", config.train.total_steps(),
+                           config.train.prompts_per_step, input.from_file ? "prompts" : "puzzles", samples, updates,
+                           updates == 1 ? "" : "s");
+  for (const rl::Group& group : input.replay)
+    std::cout << fmt::format("group      {}: {} tokens, {} samples\n", group.puzzle.puzzle.id,
+                             group.puzzle.prompt.length(), group.samples.size());
+  if (input.from_file) return;
   for (int64_t i = 0; i < 3; ++i) {
     const rl::EncodedPuzzle encoded =
-        rl::draw_encoded(mixture, policy.processor(), i, config.rollout.max_prompt_length);
+        rl::draw_encoded(*parts.mixture, parts.policy->processor(), i, config.rollout.max_prompt_length);
     std::cout << fmt::format("puzzle     {} from {}: {} tokens, answer {}\n", encoded.puzzle.id, encoded.puzzle.source,
                              encoded.prompt.length(), encoded.puzzle.answer);
   }
 }
 
 int run(App& app, const Options& options, Kind kind) {
-  RunConfig config = read_config(app, options);
-  const train::Resume resume = train::Resume::parse(options.resume);
-  train::RunDirectory directory(config.run.folder(), resume, app.log());
+  Input input = read_input(app, options, kind);
+  const RunConfig& config = input.config;
+  train::RunDirectory directory(config.run.folder(), train::Resume::parse(options.resume), app.log());
   const auto& checkpoint = directory.checkpoint();
   if (checkpoint && checkpoint->step >= config.train.total_steps()) {
     app.log().info("{}: finished already ({} steps)", directory.folder().string(), checkpoint->step);
@@ -110,48 +201,44 @@ int run(App& app, const Options& options, Kind kind) {
   }
   const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
   if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-
-  const auto processor =
-      std::make_shared<const models::Processor>(config.model.path, config.model.min_pixels, config.model.max_pixels);
-  const tasks::SplitImages images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
-  const auto mixture = make_mixture(config, images.training);
-  const auto policy = load_model(app, checkpoint ? checkpoint->folder : config.model.path, processor, runtime);
-  policy->set_recompute(config.model.gradient_checkpointing);
-  train::AdamW optimizer(policy->parameters(), config.model.frozen_parts(), config.train);
-  train::TrainerState state;
-  if (checkpoint) state = train::load_checkpoint(checkpoint->folder, optimizer);
+  Parts parts = make_parts(app, input, kind, checkpoint, runtime);
   const InterruptGuard interrupt;
-  const rl::Evaluate evaluate = make_evaluation(app, config, images.held_out, interrupt);
+  const rl::Evaluate evaluate = make_evaluation(app, config, parts.images.held_out, interrupt);
   if (options.dry_run) {
-    describe_run(config, kind, *policy, optimizer, images, *mixture, directory);
+    describe_run(input, kind, parts, directory);
     return kDone;
   }
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;
-  const auto reference = needs_reference ? load_reference(app, config, *policy, runtime) : nullptr;
+  const auto reference = needs_reference ? load_reference(app, config, *parts.policy, runtime) : nullptr;
 
-  directory.open(config::to_yaml(config.describe()), config.log.tensorboard);
+  directory.open(config::to_yaml(input.config.describe()), config.log.tensorboard);
   app.begin_work();
   app.log().info("{} {}: step {} of {}", checkpoint ? "continuing" : "starting", directory.folder().string(),
-                 state.step, config.train.total_steps());
+                 parts.state.step, config.train.total_steps());
   rl::Run job{.seed = static_cast<uint64_t>(config.run.seed),
               .train = config.train,
               .logging = config.log,
-              .policy = *policy,
-              .optimizer = optimizer,
-              .mixture = mixture,
+              .policy = *parts.policy,
+              .optimizer = *parts.optimizer,
+              .mixture = parts.mixture,
               .data_threads = data_threads(config.data.workers),
               .max_prompt_length = config.rollout.max_prompt_length,
               .directory = directory,
-              .state = state,
+              .state = parts.state,
               .log = app.log(),
               .interrupt = interrupt,
               .evaluate = evaluate};
+  if (parts.critic) job.save_more = [&](const std::filesystem::path& folder) { parts.critic->save(folder); };
   if (kind == Kind::kRl) {
-    rl::Trainer(job, {config.algorithm, config.rollout, config.reward, config.prompt.style}, reference.get()).run();
+    rl::Trainer(job, {config.algorithm, config.rollout, config.reward, config.prompt.style}, reference.get(),
+                parts.critic.get(), std::move(input.replay))
+        .run();
+  } else if (input.conversations) {
+    rl::SupervisedTrainer(job, [&](int64_t index) { return (*input.conversations)(index); }).run();
   } else {
     rl::SupervisedTrainer(job, config.sft, config.prompt.style).run();
   }
-  report_skipped(*images.training, app.log());
+  if (parts.images.training) report_skipped(*parts.images.training, app.log());
   return kDone;
 }
 

@@ -58,7 +58,7 @@ Tensor Model::head(const Tensor& hidden_nD) const {
   return at::linear(nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps), weights_.head);
 }
 
-nn::TokenLogProbs Model::completion_logprobs(const PackedBatch& batch, double temperature) const {
+Tensor Model::completion_hidden(const PackedBatch& batch) const {
   const nn::RopeTable table = rope(batch.positions_AT);
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
@@ -73,8 +73,16 @@ nn::TokenLogProbs Model::completion_logprobs(const PackedBatch& batch, double te
     };
     x_TD = recompute_ && x_TD.requires_grad() ? nn::recompute(run, x_TD) : run(x_TD);
   }
-  const Tensor rows_nD = nn::rms_norm(nn::gather_rows(x_TD, batch.logit_rows_n), weights_.norm, text.norm_eps);
-  return nn::token_logprobs(rows_nD, weights_.head, batch.targets_n, temperature);
+  return nn::rms_norm(nn::gather_rows(x_TD, batch.logit_rows_n), weights_.norm, text.norm_eps);
+}
+
+nn::TokenLogProbs Model::logprobs_of(const Tensor& hidden_nD, const PackedBatch& batch, double temperature,
+                                     bool entropy_gradient) const {
+  return nn::token_logprobs(hidden_nD, weights_.head, batch.targets_n, temperature, /*chunk=*/0, entropy_gradient);
+}
+
+nn::TokenLogProbs Model::completion_logprobs(const PackedBatch& batch, double temperature) const {
+  return logprobs_of(completion_hidden(batch), batch, temperature);
 }
 
 std::unique_ptr<nn::KvCache> Model::make_cache() const {

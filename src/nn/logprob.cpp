@@ -60,10 +60,19 @@ void scaled_softmax_(Tensor& z, double temperature, const Tensor& lse, const Ten
   z.div_(temperature).sub_(lse.unsqueeze(1)).exp_().mul_(scale.unsqueeze(1));
 }
 
+// z ← (scale − grad · (log p + H)) · p with p = softmax(z / temperature), H its entropy: ∂H/∂(z_j / temperature) is
+// −p_j (log p_j + H).
+void entropy_softmax_(Tensor& z, double temperature, const Tensor& lse, const Tensor& scale, const Tensor& entropy,
+                      const Tensor& grad) {
+  const Tensor logp = z.div_(temperature).sub_(lse.unsqueeze(1));
+  const Tensor factor = (logp + entropy.unsqueeze(1)).mul_(-grad.unsqueeze(1)).add_(scale.unsqueeze(1));
+  logp.exp_().mul_(factor);
+}
+
 struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const Tensor& hidden,
                                                 const Tensor& weight, const Tensor& targets, double temperature,
-                                                int64_t chunk) {
+                                                int64_t chunk, bool entropy_gradient) {
     const int64_t rows = hidden.size(0);
     Tensor logprob = at::empty({rows}, hidden.options().dtype(wide_type(hidden))), lse = at::empty_like(logprob),
            entropy = at::empty_like(logprob);
@@ -76,17 +85,17 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
           .copy_(z.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1) / temperature -
                  lse.narrow(0, begin, n));
     }
-    ctx->save_for_backward({hidden, weight, targets, lse});
+    ctx->save_for_backward({hidden, weight, targets, lse, entropy_gradient ? entropy.clone() : Tensor()});
     ctx->saved_data["temperature"] = temperature;
     ctx->saved_data["chunk"] = chunk;
-    ctx->mark_non_differentiable({entropy});
+    if (!entropy_gradient) ctx->mark_non_differentiable({entropy});
     return {logprob, entropy};
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &lse = saved[3];
+    const Tensor &hidden = saved[0], &weight = saved[1], &targets = saved[2], &lse = saved[3], &entropy = saved[4];
     const double temperature = ctx->saved_data["temperature"].toDouble();
     const int64_t chunk = ctx->saved_data["chunk"].toInt(), rows = hidden.size(0);
     Tensor grad_hidden = at::empty_like(hidden);
@@ -96,14 +105,19 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor h = hidden.narrow(0, begin, n), grad = (grads[0].narrow(0, begin, n) / temperature).contiguous();
       Tensor d = chunk_logits(h, weight, buffer);  // becomes the logits' gradient: grad · (onehot − softmax)
-      scaled_softmax_(d, temperature, lse.narrow(0, begin, n), -grad);
+      if (entropy.defined() && grads[1].defined()) {
+        entropy_softmax_(d, temperature, lse.narrow(0, begin, n), -grad, entropy.narrow(0, begin, n),
+                         grads[1].narrow(0, begin, n) / temperature);
+      } else {
+        scaled_softmax_(d, temperature, lse.narrow(0, begin, n), -grad);
+      }
       d.scatter_add_(1, targets.narrow(0, begin, n).unsqueeze(1), grad.unsqueeze(1));
       const Tensor dz = d.to(hidden.scalar_type());
       Tensor dh = grad_hidden.narrow(0, begin, n);
       at::mm_out(dh, dz, weight);
       if (grad_weight.defined()) grad_weight.addmm_(dz.t(), h);
     }
-    return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor()};
+    return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -132,7 +146,7 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
 }  // namespace
 
 TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, const Tensor& targets_T,
-                             double temperature, int64_t chunk) {
+                             double temperature, int64_t chunk, bool entropy_gradient) {
   SSL4RL_CHECK(targets_T.size(0) == hidden_TD.size(0), "{} targets for {} rows", targets_T.size(0), hidden_TD.size(0));
   constexpr int64_t kChunkValues =
       1 << 22;  // 16 MiB of float32 logits at a time, but never so few rows that the product is slow
@@ -141,7 +155,7 @@ TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, c
     const Tensor none = at::empty({0}, hidden_TD.options().dtype(wide_type(hidden_TD)));
     return {none, none};
   }
-  const auto outputs = ChunkedLogProb::apply(hidden_TD, weight_VD, targets_T, temperature, chunk);
+  const auto outputs = ChunkedLogProb::apply(hidden_TD, weight_VD, targets_T, temperature, chunk, entropy_gradient);
   return {outputs[0], outputs[1]};
 }
 

@@ -5,10 +5,10 @@
 namespace ssl4rl::rl {
 
 EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor, int64_t index,
-                           std::optional<int64_t> max_prompt_length) {
+                           std::optional<int64_t> max_prompt_length, int64_t first_attempt) {
   constexpr int kAttempts = 10;
   int64_t length = 0;
-  for (int64_t attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int64_t attempt = first_attempt; attempt < first_attempt + kAttempts; ++attempt) {
     EncodedPuzzle encoded{mixture.draw(index, attempt), {}};
     encoded.prompt = processor.encode(tasks::messages_of(encoded.puzzle), encoded.puzzle.images);
     encoded.puzzle.images.clear();

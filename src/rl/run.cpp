@@ -15,7 +15,7 @@ void save(Run& run) {
   const auto folder = run.directory.checkpoint_folder(run.state.step);
   if (train::damage_of(folder) == std::nullopt) return;
   std::filesystem::remove_all(folder);
-  train::save_checkpoint(folder, run.policy, run.optimizer, run.state);
+  train::save_checkpoint(folder, run.policy, run.optimizer, run.state, run.save_more);
   run.log.info("saved {}", folder.string());
   train::remove_old_checkpoints(run.directory.folder(), run.train, run.log);
 }

@@ -166,7 +166,7 @@ class Session {
 }  // namespace
 
 void RolloutConfig::describe(config::Section& section) {
-  section.add("num_generations", num_generations).alias("n").at_least(2).help("samples per prompt: the group's size");
+  section.add("num_generations", num_generations).alias("n").at_least(1).help("samples per prompt: the group's size");
   section.add("temperature", temperature).above(0).help("the logits are divided by it, in sampling and in training");
   section.add("top_p", top_p)
       .above(0)
@@ -182,6 +182,9 @@ void RolloutConfig::describe(config::Section& section) {
       .unset_means("no limit")
       .help("puzzles with a longer prompt are drawn anew, in tokens");
   section.add("stop", stop).help("texts that end a sample; kept in it");
+  section.add("replay", replay)
+      .unset_means("sample")
+      .help("JSONL of completions with rewards and groups that every step reads instead of sampling");
 }
 
 const char* finish_name(FinishReason reason) { return reason == FinishReason::kStop ? "stop" : "length"; }

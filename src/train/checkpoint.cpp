@@ -30,16 +30,19 @@ std::vector<fs::path> files_below(const fs::path& folder) {
 
 std::string checkpoint_name(int64_t step) { return fmt::format("step-{:06}", step); }
 
-void save_checkpoint(const fs::path& folder, models::Model& model, const AdamW& optimizer, const TrainerState& state) {
+void save_checkpoint(const fs::path& folder, models::Model& model, const AdamW& optimizer, const TrainerState& state,
+                     const SaveMore& more) {
   io::make_folder(folder.parent_path());
   io::AtomicFolder target(folder);
   model.save(target.folder());
   io::make_folder(target.folder() / "trainer");
   io::write_safetensors(target.folder() / "trainer/optimizer.safetensors", optimizer.state());
-  const Json json{{"format", 1},
-                  {"step", state.step},
-                  {"skipped_in_row", state.skipped_in_row},
-                  {"skipped_updates", state.skipped_updates}};
+  if (more) more(target.folder() / "trainer");
+  Json json{{"format", 1},
+            {"step", state.step},
+            {"skipped_in_row", state.skipped_in_row},
+            {"skipped_updates", state.skipped_updates}};
+  if (state.beta) json["beta"] = *state.beta;
   io::write_file(target.folder() / "trainer/state.json", json.dump(2) + "\n");
   Json manifest{{"step", state.step}, {"files", Json::object()}};
   for (const fs::path& file : files_below(target.folder()))
@@ -56,7 +59,10 @@ TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
   try {
     if (const auto format = json.at("format").get<int64_t>(); format != 1)
       fail("{}: format {} is not known to this version", file.string(), format);
-    state = {json.at("step"), json.at("skipped_in_row"), json.at("skipped_updates")};
+    state = {.step = json.at("step"),
+             .skipped_in_row = json.at("skipped_in_row"),
+             .skipped_updates = json.at("skipped_updates")};
+    if (json.contains("beta")) state.beta = json["beta"].get<double>();
   } catch (const Json::exception& e) {
     fail("{}: {}", file.string(), io::parse_error_text(e));
   }

@@ -4,7 +4,9 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <regex>
 
 #include "ssl4rl/base/error.h"
 
@@ -12,9 +14,49 @@ namespace ssl4rl::train {
 
 using at::Tensor;
 
-AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config)
+namespace {
+
+// transformers 5.23, Trainer.get_decay_parameter_names: not biases, not modules of type nn.LayerNorm (norms that have a
+// bias), not names of the pattern layernorm, rmsnorm, norm or *_norm.
+bool decayed_by_name(const std::string& name) {
+  static const std::regex kLeftOut(R"(bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.))");
+  std::string lower = name;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  return !std::regex_search(lower, kLeftOut);
+}
+
+std::vector<bool> decayed_parameters(const std::vector<models::Parameter>& parameters, Decay decay) {
+  std::set<std::string> names;
+  for (const auto& parameter : parameters) names.insert(parameter.name);
+  std::vector<bool> decayed;
+  for (const auto& parameter : parameters) {
+    const bool matrix = parameter.tensor->dim() > 1;
+    // A vector with a bias beside it is a LayerNorm's weight.
+    const bool layer_norm = !matrix && parameter.name.ends_with(".weight") &&
+                            names.contains(parameter.name.substr(0, parameter.name.size() - 6) + "bias");
+    switch (decay) {
+      case Decay::kMatrices:
+        decayed.push_back(matrix);
+        break;
+      case Decay::kAll:
+        decayed.push_back(true);
+        break;
+      case Decay::kByName:
+        decayed.push_back(!layer_norm && decayed_by_name(parameter.pieces.front().name));
+        break;
+    }
+  }
+  return decayed;
+}
+
+}  // namespace
+
+AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
+             Decay decay)
     : config_(config) {
-  for (models::Parameter& parameter : parameters) {
+  const std::vector<bool> decayed = decayed_parameters(parameters, decay);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    models::Parameter& parameter = parameters[i];
     const bool train = !frozen.contains(parameter.part);
     parameter.tensor->set_requires_grad(train);
     if (!train) continue;
@@ -24,6 +66,7 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
     moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)),
                         low ? like : Tensor()});
     parameters_.push_back(parameter);
+    decayed_.push_back(decayed[i]);
   }
   if (parameters_.empty()) fail("model.freeze: nothing is left to train");
 }
@@ -55,13 +98,13 @@ void AdamW::clip_gradients(double norm, double max_norm) {
 
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
-  // One call per decay: matrices are decayed, vectors are not.
+  // One call for what is decayed, one for the rest.
   for (const bool decayed : {true, false}) {
     std::vector<Tensor> weights, gradients, first, second, steps;
     std::vector<size_t> low;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const Tensor& weight = *parameters_[i].tensor;
-      if ((weight.dim() > 1) != decayed || !weight.grad().defined()) continue;
+      if (decayed_[i] != decayed || !weight.grad().defined()) continue;
       const Moments& m = moments_[i];
       weights.push_back(m.master.defined() ? m.master : weight.detach());
       gradients.push_back(weight.grad().to(weights.back().scalar_type()));

@@ -10,6 +10,27 @@ namespace {
 using Scale = AlgorithmConfig::ScaleRewards;
 using Groups = std::vector<std::vector<double>>;
 
+// Each sample's advantage under GRPO; it is the same for all its tokens.
+Groups group_advantages(const Groups& rewards, Scale scale) {
+  AlgorithmConfig config;
+  config.scale_rewards = scale;
+  std::vector<OutcomeGroup> groups;
+  for (const auto& group : rewards) {
+    groups.emplace_back();
+    for (const double reward : group) groups.back().samples.push_back({.reward = reward, .length = 3});
+  }
+  estimate_advantages(config, groups);
+  Groups advantages;
+  for (const OutcomeGroup& group : groups) {
+    advantages.emplace_back();
+    for (const Outcome& sample : group.samples) {
+      EXPECT_EQ(sample.advantages, std::vector<double>(3, sample.advantages[0]));
+      advantages.back().push_back(sample.advantages[0]);
+    }
+  }
+  return advantages;
+}
+
 TEST(Advantage, IsTheRewardRelativeToItsGroupInUnbiasedDeviations) {
   const auto a = group_advantages(Groups{{1, 0, 0, 1}, {0.25, 0.5, 1}}, Scale::kGroup);
   const double s = std::sqrt(1.0 / 3);  // four values, mean 1/2

@@ -37,8 +37,13 @@ LossInputs inputs_of(const std::vector<Token>& tokens, bool with_reference) {
     for (const Token& t : tokens) values.push_back(t.*member);
     return at::tensor(values, at::kDouble);
   };
-  return {column(&Token::policy).requires_grad_(), column(&Token::old),
-          with_reference ? column(&Token::reference) : Tensor(), column(&Token::advantage), column(&Token::weight)};
+  return {.logprob_n = column(&Token::policy).requires_grad_(),
+          .old_n = column(&Token::old),
+          .reference_n = with_reference ? column(&Token::reference) : Tensor(),
+          .advantage_n = column(&Token::advantage),
+          .lengths_S = {static_cast<int64_t>(tokens.size())},
+          .weight_n = column(&Token::weight),
+          .kl_weight_n = column(&Token::weight)};
 }
 
 TEST(Loss, EqualsTheClippedObjectiveWithK3) {
@@ -85,16 +90,32 @@ TEST(Loss, OnFreshRolloutsItIsThePolicyGradient) {
 }
 
 TEST(TokenWeight, SharesOfAnUpdateFollowTheLossType) {
-  const std::vector<int64_t> lengths{3, 7, 1};
-  const auto total = [&](AlgorithmConfig::LossType type) {
+  const UpdateSize size{.rows = 3, .tokens = 11, .rollout_tokens = 40, .updates = 4, .max_completion_length = 20};
+  const auto weight = [&](AlgorithmConfig::LossType type, int64_t length, AlgorithmConfig::Compat compat) {
+    AlgorithmConfig config;
+    config.loss_type = type;
+    config.compat = compat;
+    return token_weights(config, length, size).policy;
+  };
+  using Type = AlgorithmConfig::LossType;
+  using Compat = AlgorithmConfig::Compat;
+  const auto total = [&](Type type, Compat compat) {
     double sum = 0;
-    for (const int64_t length : lengths) sum += static_cast<double>(length) * token_weight(type, length, 3, 11, 20);
+    for (const int64_t length : {3, 7, 1}) sum += static_cast<double>(length) * weight(type, length, compat);
     return sum;
   };
-  EXPECT_NEAR(total(AlgorithmConfig::LossType::kGrpo), 1, 1e-15) << "a mean of means";
-  EXPECT_NEAR(total(AlgorithmConfig::LossType::kDapo), 1, 1e-15) << "a mean over tokens";
-  EXPECT_NEAR(total(AlgorithmConfig::LossType::kDrGrpo), 11.0 / 60, 1e-15) << "a sum over rows × max_completion_length";
-  EXPECT_NEAR(token_weight(AlgorithmConfig::LossType::kGrpo, 7, 3, 11, 20), 1.0 / 21, 1e-15);
+  for (const Compat compat : {Compat::kNone, Compat::kTrl, Compat::kVerl}) {
+    EXPECT_NEAR(total(Type::kGrpo, compat), 1, 1e-15) << "a mean of means";
+    EXPECT_NEAR(total(Type::kSapo, compat), 1, 1e-15) << "a mean of means";
+    EXPECT_NEAR(total(Type::kBnpo, compat), 1, 1e-15) << "a mean over the update's tokens";
+  }
+  for (const Type type : {Type::kDapo, Type::kCispo}) {
+    EXPECT_NEAR(total(type, Compat::kNone), 1, 1e-15) << "a mean over the update's tokens";
+    EXPECT_NEAR(total(type, Compat::kTrl), 1.1, 1e-15) << "over the mean number of tokens of the rollout's updates";
+  }
+  EXPECT_NEAR(total(Type::kDrGrpo, Compat::kNone), 11.0 / 60, 1e-15) << "a sum over rows × max_completion_length";
+  EXPECT_NEAR(total(Type::kDrGrpo, Compat::kVerl), 11.0 / 20, 1e-15) << "not divided by the rows";
+  EXPECT_NEAR(weight(Type::kGrpo, 7, Compat::kNone), 1.0 / 21, 1e-15);
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ enum class Stream : uint64_t {
   kLabel,        ///< random labels of a supervised start
   kScene,        ///< drawn images
   kWeights,      ///< random weights
+  kMiniBatch,    ///< the order of PPO's mini-batches
+  kDropout,      ///< dropped inputs of LoRA adapters
 };
 
 class Rng {

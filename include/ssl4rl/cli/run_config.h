@@ -49,8 +49,9 @@ struct RunConfig {
   [[nodiscard]] config::Section describe();
 };
 
-/// Reads a file and the --set overrides. Throws Error.
-void read_run_config(RunConfig& config, const std::filesystem::path& file, const std::vector<std::string>& overrides);
+/// Reads a file and the --set overrides. Throws Error. The result, bound to `config`, knows which keys were given.
+config::Section read_run_config(RunConfig& config, const std::filesystem::path& file,
+                                const std::vector<std::string>& overrides);
 /// Only overrides, on the defaults.
 void read_run_config(RunConfig& config, const std::vector<std::string>& overrides);
 

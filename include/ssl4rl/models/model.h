@@ -40,7 +40,13 @@ class Model {
   /// Keep only each layer's input for backward and compute the rest again.
   void set_recompute(bool on) { recompute_ = on; }
 
-  /// Log-probs (and entropies) of a batch's completion tokens, in packed order. Differentiable.
+  /// For each completion token of a batch, in packed order, the normalised hidden row that predicts it [n, D].
+  /// Differentiable.
+  [[nodiscard]] at::Tensor completion_hidden(const PackedBatch& batch) const;
+  /// Log-probs (and entropies) of a batch's completion tokens from those rows. Differentiable (the entropies if asked
+  /// for).
+  [[nodiscard]] nn::TokenLogProbs logprobs_of(const at::Tensor& hidden_nD, const PackedBatch& batch, double temperature,
+                                              bool entropy_gradient = false) const;
   [[nodiscard]] nn::TokenLogProbs completion_logprobs(const PackedBatch& batch, double temperature) const;
 
   /// Runs prompts and fills the cache's groups; returns the logits behind each prompt, [groups, V].

@@ -9,12 +9,13 @@ namespace ssl4rl::nn {
 
 struct TokenLogProbs {
   at::Tensor logprob_T;  ///< natural log, of softmax(logits / temperature); differentiable in hidden and weight
-  at::Tensor entropy_T;  ///< of the same distribution, in nats; no gradient
+  at::Tensor entropy_T;  ///< of the same distribution, in nats; differentiable if asked for
 };
 
 /// hidden_TD [T, D], weight_VD [V, D], targets_T int64. chunk: rows at a time, 0 = by the vocabulary's size.
 [[nodiscard]] TokenLogProbs token_logprobs(const at::Tensor& hidden_TD, const at::Tensor& weight_VD,
-                                           const at::Tensor& targets_T, double temperature = 1, int64_t chunk = 0);
+                                           const at::Tensor& targets_T, double temperature = 1, int64_t chunk = 0,
+                                           bool entropy_gradient = false);
 
 /// Rows of x_TD by index; backward adds rows that were taken several times in their order. index_n int64 on the CPU.
 [[nodiscard]] at::Tensor gather_rows(const at::Tensor& x_TD, const at::Tensor& index_n);

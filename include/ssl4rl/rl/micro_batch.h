@@ -21,7 +21,7 @@ struct GroupPart {
 };
 using MicroBatch = std::vector<GroupPart>;
 
-/// A micro-batch holds at least one sample, even where that exceeds the budget.
+/// A micro-batch holds at least one sample, even where that exceeds the budget. Samples without tokens are in none.
 [[nodiscard]] std::vector<MicroBatch> micro_batches(std::span<const GroupLengths> groups, int64_t token_budget);
 
 }  // namespace ssl4rl::rl

@@ -19,7 +19,8 @@ struct EncodedPuzzle {
 /// Draws and encodes one puzzle. A prompt longer than the limit is replaced by the puzzle's next attempt; throws Error
 /// where ten in a row are too long.
 [[nodiscard]] EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processor& processor,
-                                         int64_t index, std::optional<int64_t> max_prompt_length);
+                                         int64_t index, std::optional<int64_t> max_prompt_length,
+                                         int64_t first_attempt = 0);
 
 class PromptSource {
  public:

@@ -33,7 +33,8 @@ struct Run {
   train::TrainerState state;  ///< where the run stands
   const Log& log;
   const InterruptGuard& interrupt;
-  Evaluate evaluate;  ///< may be empty
+  Evaluate evaluate;          ///< may be empty
+  train::SaveMore save_more;  ///< may be empty
 };
 
 /// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has

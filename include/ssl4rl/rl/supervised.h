@@ -1,6 +1,10 @@
-// The supervised start: the puzzles' answers (or random legal ones, which teach the format alone) by maximum
-// likelihood.
+// The supervised start: the puzzles' answers (or random legal ones, which teach the format alone), or the answers of
+// given conversations, by maximum likelihood.
 #pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
 
 #include "ssl4rl/rl/config.h"
 #include "ssl4rl/rl/prompt_source.h"
@@ -8,21 +12,29 @@
 
 namespace ssl4rl::rl {
 
+/// A prompt and what is to be said to it.
+struct SupervisedExample {
+  models::Prompt prompt;
+  std::vector<int64_t> target;
+};
+
 class SupervisedTrainer {
  public:
+  /// On the run's puzzles.
   SupervisedTrainer(Run& run, SftConfig config, tasks::PromptConfig::Style style);
+  /// On examples by number, counted over the whole run; called from several threads.
+  SupervisedTrainer(Run& run, std::function<SupervisedExample(int64_t index)> make);
 
   /// Runs the remaining steps.
   void run();
 
  private:
   nlohmann::ordered_json step(int64_t number);
-  [[nodiscard]] std::vector<int64_t> target(const tasks::Puzzle& puzzle) const;
+  double update(std::span<const SupervisedExample> examples, bool may_stop);
 
   Run& run_;
-  SftConfig config_;
-  tasks::PromptConfig::Style style_;
-  PromptSource prompts_;
+  Pipeline<SupervisedExample> examples_;
+  double entropy_sum_ = 0;  // of the step
 };
 
 }  // namespace ssl4rl::rl

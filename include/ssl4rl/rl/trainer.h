@@ -1,10 +1,17 @@
 // RL fine-tuning: the steps of docs/algorithms.md, one call each.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "ssl4rl/rewards/reward.h"
 #include "ssl4rl/rl/config.h"
+#include "ssl4rl/rl/critic.h"
+#include "ssl4rl/rl/group.h"
 #include "ssl4rl/rl/loss.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rl/run.h"
@@ -19,41 +26,72 @@ struct TrainerConfig {
   tasks::PromptConfig::Style style = tasks::PromptConfig::Style::kThink;
 };
 
+/// What one step does and measures.
+struct Step {
+  int64_t number = 0;
+  std::vector<Group> groups;
+  double learning_rate = 0;
+  double masked_mass = 0;
+  double gap_sum = 0, gap_max = 0;
+  int64_t gap_tokens = 0;
+  LossSums loss_sums;
+  double entropy_sum = 0;
+  double beta = 0;                      ///< in force in this step
+  std::optional<double> next_beta;      ///< where it is adapted
+  std::vector<double> reward_kl_means;  ///< with kl_in_reward: each sample's mean KL divergence
+  double value_clipped = 0;
+  int64_t trained_tokens = 0;
+  std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
+  bool changed_weights = false;
+  std::map<std::string, double> seconds;
+};
+
+/// The step's line of metrics.jsonl.
+[[nodiscard]] nlohmann::ordered_json step_metrics(const Step& step, const AlgorithmConfig& algorithm,
+                                                  int64_t skipped_updates);
+/// Its samples as lines of completions/step-NNNNNN.jsonl.
+[[nodiscard]] std::string completion_lines(const Step& step);
+
 class Trainer {
  public:
-  /// `reference` is needed where beta > 0, and may be null otherwise.
-  Trainer(Run& run, TrainerConfig config, const models::Model* reference);
+  /// `reference` is needed where beta > 0, `critic` for ppo; both may be null otherwise. With `replay` every step reads
+  /// those groups instead of drawing puzzles, and the run needs no mixture.
+  Trainer(Run& run, TrainerConfig config, const models::Model* reference, Critic* critic = nullptr,
+          std::vector<Group> replay = {});
   ~Trainer();
 
   /// Runs the remaining steps.
   void run();
 
  private:
-  struct Sample;
-  struct Group;
-  struct Step;
-
   nlohmann::ordered_json step(int64_t number);
   std::vector<Group> draw();
   void roll_out(Step& step);
-  void reward(Step& step);
+  void reward(std::vector<Group>& groups) const;
+  void draw_again(Step& step);
+  void roll_out_greedily(Step& step);
+  void score_rollout(Step& step);
   void estimate_advantages(Step& step);
-  void score_old_policy(Step& step);
-  void score_reference(Step& step);
-  void update_policy(Step& step, size_t first_group, size_t groups);
-  nlohmann::ordered_json metrics(const Step& step) const;
-  void write_completions(const Step& step) const;
+  void update(Step& step);
+  void update_once(Step& step, std::span<Group> groups);
+  void apply(Step& step, double policy_loss, double critic_loss);
 
+  void generate(std::vector<Group*> groups, Step& step);
+  [[nodiscard]] rewards::Expected expected_of(const Group& group) const;
   template <typename Visit>
-  void for_each_sample_logprobs(const models::Model& model, std::vector<Group>& groups, Visit visit);
-  void measure_gap(Step& step, const Sample& sample, const float* logprobs) const;
+  void for_each_batch(std::vector<Group>& groups, Visit visit) const;
+  [[nodiscard]] bool several_updates(const Step& step) const;
+  void measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const;
   void check_gap(const Step& step) const;
+  void adapt_beta(Step& step);
 
   Run& run_;
   TrainerConfig config_;
   const models::Model* reference_;
+  Critic* critic_;
+  const std::vector<Group> replay_;
   rollout::Engine engine_;
-  PromptSource prompts_;
+  std::unique_ptr<PromptSource> prompts_;
 };
 
 }  // namespace ssl4rl::rl

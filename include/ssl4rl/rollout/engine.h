@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,6 +27,7 @@ struct RolloutConfig {
   int64_t max_completion_length = 512;  ///< tokens
   std::optional<int64_t> max_prompt_length;
   std::vector<std::string> stop;
+  std::optional<std::filesystem::path> replay;
 
   void describe(config::Section& section);
 };

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <vector>
@@ -23,13 +24,17 @@ struct TrainerState {
   int64_t step = 0;             ///< finished steps
   int64_t skipped_in_row = 0;   ///< updates skipped since the last good one
   int64_t skipped_updates = 0;  ///< altogether
+  std::optional<double> beta;   ///< the KL divergence's weight where it is adapted
 };
 
 /// "step-000050".
 [[nodiscard]] std::string checkpoint_name(int64_t step);
 
+/// Writes more of a trainer's state into the checkpoint's folder trainer/.
+using SaveMore = std::function<void(const std::filesystem::path& trainer_folder)>;
+
 void save_checkpoint(const std::filesystem::path& folder, models::Model& model, const AdamW& optimizer,
-                     const TrainerState& state);
+                     const TrainerState& state, const SaveMore& more = {});
 
 /// Reads the state and fills the optimiser. The weights are read by models::Model.
 [[nodiscard]] TrainerState load_checkpoint(const std::filesystem::path& folder, AdamW& optimizer);

@@ -11,10 +11,15 @@
 
 namespace ssl4rl::train {
 
+/// Which parameters are decayed: matrices, but no vectors; everything, as verl; or by name, as transformers' Trainer,
+/// which leaves out biases and what it takes for a norm, and so decays a few norms of the vision tower.
+enum class Decay { kMatrices, kAll, kByName };
+
 class AdamW {
  public:
   /// Marks the parameters as trainable. `frozen` parts get no gradient and no state.
-  AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config);
+  AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
+        Decay decay = Decay::kMatrices);
 
   [[nodiscard]] int64_t trainable() const;  ///< number of values
   [[nodiscard]] const std::vector<models::Parameter>& parameters() const { return parameters_; }
@@ -39,6 +44,7 @@ class AdamW {
 
   std::vector<models::Parameter> parameters_;
   std::vector<Moments> moments_;
+  std::vector<bool> decayed_;
   TrainConfig config_;
 };
 
