@@ -173,11 +173,35 @@ def image_cases(folder, names):
     return cases
 
 
+def render(messages, template):
+    """The prompt as text, as transformers renders it."""
+    return transformers.utils.chat_template_utils.render_jinja_template([messages], chat_template=template, add_generation_prompt=True)[0][0]
+
+
+def image_inputs(case, template, tokenizer, processor, folder):
+    """A case's prompt ids and the tensors of its images."""
+    pixels, grids = [], []
+    for message in case["messages"]:
+        for part in message["content"] if isinstance(message["content"], list) else []:
+            if part["type"] == "image":
+                with Image.open(os.path.join(os.path.dirname(folder), part["image"])) as f:
+                    picture = ImageOps.exif_transpose(f).convert("RGB")
+                size = {"shortest_edge": case.get("min_pixels", 3136), "longest_edge": case.get("max_pixels", 12845056)}
+                out = processor(images=[picture], size=size, return_tensors="pt")
+                pixels.append(out["pixel_values"])
+                grids.append(out["image_grid_thw"])
+    pieces = render(case["messages"], template).split("<|image_pad|>")
+    expanded = pieces[0]
+    for grid, piece in zip(grids, pieces[1:]):
+        expanded += "<|image_pad|>" * (int(grid.prod()) // 4) + piece
+    inputs = {"pixel_values": torch.cat(pixels), "image_grid_thw": torch.cat(grids)} if pixels else {}
+    return tokenizer.encode(expanded).ids, inputs
+
+
 def model_cases(model, tokenizer, processor, folder, images):
     ids_of = {text: tokenizer.token_to_id(text) for text, _ in ADDED}
     forbidden = [ids_of[t] for t in ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")]
     forbidden += range(tokenizer.get_vocab_size(), model.config.text_config.vocab_size)
-    jinja = transformers.utils.chat_template_utils
 
     def image(name):
         return {"type": "image", "image": f"images/{name}"}
@@ -199,26 +223,8 @@ def model_cases(model, tokenizer, processor, folder, images):
     ]
     for number, case in enumerate(cases):
         case["id"] = f"case{number}"
-        rendered = jinja.render_jinja_template([case["messages"]], chat_template=CHAT_TEMPLATE, add_generation_prompt=True)[0][0]
-        pixels, grids = [], []
-        for message in case["messages"]:
-            for part in message["content"] if isinstance(message["content"], list) else []:
-                if part["type"] == "image":
-                    with Image.open(os.path.join(os.path.dirname(folder), part["image"])) as f:
-                        picture = ImageOps.exif_transpose(f).convert("RGB")
-                    size = {"shortest_edge": case.get("min_pixels", 3136), "longest_edge": case.get("max_pixels", 12845056)}
-                    out = processor(images=[picture], size=size, return_tensors="pt")
-                    pixels.append(out["pixel_values"])
-                    grids.append(out["image_grid_thw"])
-        pieces = rendered.split("<|image_pad|>")
-        expanded = pieces[0]
-        for grid, piece in zip(grids, pieces[1:]):
-            expanded += "<|image_pad|>" * (int(grid.prod()) // 4) + piece
-        prompt = tokenizer.encode(expanded).ids
+        prompt, inputs = image_inputs(case, CHAT_TEMPLATE, tokenizer, processor, folder)
         completion = tokenizer.encode(case["completion"]).ids
-        inputs = {}
-        if pixels:
-            inputs = {"pixel_values": torch.cat(pixels), "image_grid_thw": torch.cat(grids)}
 
         def types(row):
             return (torch.tensor([row]) == ids_of["<|image_pad|>"]).int()

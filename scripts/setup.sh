@@ -19,7 +19,7 @@ for argument in "$@"; do
 done
 
 packages=(g++ cmake ninja-build ccache git ca-certificates unzip python3 python3-pip
-          libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libicu-dev libssl-dev
+          libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libjpeg-dev libsentencepiece-dev libicu-dev libssl-dev
           nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libgtest-dev libbenchmark-dev)
 
 install_packages() {

@@ -131,6 +131,20 @@ void for_each_available_batch(size_t most, const std::function<void(std::vector<
   }
 }
 
+void check_prompts(const models::Processor& processor, const std::vector<InputLine>& lines) {
+  for (const InputLine& line : lines) {
+    try {
+      processor.check(line.messages, line.min_pixels, line.max_pixels);
+    } catch (const Error& e) {
+      fail("{}: {}", line.where, e.what());
+    }
+  }
+}
+
+bool same_prompt(const InputLine& a, const InputLine& b) {
+  return a.messages == b.messages && a.min_pixels == b.min_pixels && a.max_pixels == b.max_pixels;
+}
+
 models::Prompt encode(const models::Processor& processor, const InputLine& line) {
   try {
     std::vector<image::Image> images;

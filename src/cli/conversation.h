@@ -33,6 +33,12 @@ struct InputLine {
 /// Reads standard input as it comes: hands over all lines that are there already, then waits for more.
 void for_each_available_batch(size_t most, const std::function<void(std::vector<InputLine>&&)>& visit);
 
+/// Throws Error naming the first line whose prompt the model cannot take (roles, placeholders in texts, pixel bounds).
+void check_prompts(const models::Processor& processor, const std::vector<InputLine>& lines);
+
+/// Whether two lines ask the same.
+[[nodiscard]] bool same_prompt(const InputLine& a, const InputLine& b);
+
 /// Decodes the images and encodes the prompt. Throws Error naming the line.
 [[nodiscard]] models::Prompt encode(const models::Processor& processor, const InputLine& line);
 

@@ -16,6 +16,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A batch ends with this many samples, or with so many tokens of prompts (a large picture's patches take some 300 MB).
+constexpr int64_t kBatchSamples = 256, kBatchPromptTokens = 32768, kAhead = 8;
+constexpr int64_t kCacheBytes = int64_t{4} << 30;
+
 struct Options {
   std::filesystem::path model, input, output;
   rollout::SamplingPlan plan;
@@ -27,13 +31,22 @@ struct Prepared {
   models::Prompt prompt;
 };
 
+rollout::EngineLimits limits_of(const models::Model& model) {
+  const models::TextConfig& text = model.config().text;
+  const int64_t bytes =
+      2 * text.layers * text.key_heads * text.head_dim * static_cast<int64_t>(c10::elementSize(model.dtype()));
+  rollout::EngineLimits limits;
+  limits.cache_tokens = std::min(limits.cache_tokens, kCacheBytes / bytes);
+  return limits;
+}
+
 // Samples for some lines, written in their order.
 int64_t generate_batch(const models::Model& model, const Options& options, const std::vector<Prepared>& batch,
                        OutputLines& out, const rollout::Engine::Poll& poll) {
   std::vector<rollout::Request> requests;
   for (const Prepared& prepared : batch)
     requests.push_back({&prepared.prompt, options.num_generations, static_cast<uint64_t>(prepared.line->number), 0});
-  const rollout::Generation drawn = rollout::Engine(model).generate(requests, options.plan, poll);
+  const rollout::Generation drawn = rollout::Engine(model, limits_of(model)).generate(requests, options.plan, poll);
   for (size_t i = 0; i < batch.size(); ++i)
     for (size_t s = 0; s < drawn.completions[i].size(); ++s) {
       const rollout::Completion& completion = drawn.completions[i][s];
@@ -52,13 +65,14 @@ int64_t generate_batch(const models::Model& model, const Options& options, const
 }
 
 std::string fingerprint(const Options& options, const Runtime& runtime) {
-  const auto& [temperature, top_p, top_k] = options.plan.sampling;
+  const auto& [temperature, top_p, top_k, min_p] = options.plan.sampling;
   return Json{{"command", "generate"},
               {"model", model_fingerprint(options.model)},
               {"input", io::sha256_hex_of_file(options.input)},
               {"temperature", temperature},
               {"top_p", top_p},
               {"top_k", top_k},
+              {"min_p", min_p},
               {"max_new_tokens", options.plan.max_new_tokens},
               {"stop", options.plan.stop},
               {"num_generations", options.num_generations},
@@ -72,6 +86,7 @@ int run_on_stream(App& app, const Options& options, const models::Model& model) 
   out.open();
   app.begin_work();
   for_each_available_batch(64, [&](std::vector<InputLine>&& lines) {
+    check_prompts(model.processor(), lines);
     std::vector<Prepared> batch;
     for (const InputLine& line : lines) batch.push_back({&line, encode(model.processor(), line)});
     generate_batch(model, options, batch, out, {});
@@ -84,27 +99,33 @@ int run(App& app, const Options& options) {
   const Runtime runtime = choose_runtime(app);
   if (options.input == "-") return run_on_stream(app, options, *load_model(app, options.model, runtime));
   const std::vector<InputLine> lines = read_lines(options.input);
-  const auto model = load_model(app, options.model, runtime);
+  const auto processor = std::make_shared<const models::Processor>(options.model);
+  check_prompts(*processor, lines);
   OutputLines out(options.output, fingerprint(options, runtime), static_cast<size_t>(options.num_generations),
                   app.log());
+  const auto model = load_model(app, options.model, processor, runtime);
   out.open();
   app.begin_work();
 
-  const size_t first = out.done();
-  const auto batch_lines = static_cast<size_t>(std::max<int64_t>(1, 256 / options.num_generations));
-  Pipeline<Prepared> prepared(static_cast<int64_t>(first), data_threads({}), static_cast<int64_t>(batch_lines),
-                              [&](int64_t i) {
-                                if (i >= static_cast<int64_t>(lines.size())) return Prepared{};
-                                const InputLine& line = lines[static_cast<size_t>(i)];
-                                return Prepared{&line, encode(model->processor(), line)};
-                              });
-  Progress progress(app.log(), "generating", static_cast<int64_t>(lines.size()), static_cast<int64_t>(first));
-  for (size_t begin = first; begin < lines.size(); begin += batch_lines) {
+  const auto count = static_cast<int64_t>(lines.size());
+  int64_t done = static_cast<int64_t>(out.done());
+  Pipeline<Prepared> prepared(done, data_threads({}), kAhead, [&](int64_t i) {
+    if (i >= count) return Prepared{};
+    const InputLine& line = lines[static_cast<size_t>(i)];
+    return Prepared{&line, encode(*processor, line)};
+  });
+  Progress progress(app.log(), "generating", count, done);
+  while (done < count) {
     std::vector<Prepared> batch;
-    for (size_t i = begin; i < std::min(begin + batch_lines, lines.size()); ++i) batch.push_back(prepared.next());
-    generate_batch(*model, options, batch, out, [&](int64_t finished) {
-      progress.update(static_cast<int64_t>(begin) + finished / options.num_generations);
-    });
+    for (int64_t samples = 0, tokens = 0;
+         done + std::ssize(batch) < count && samples < kBatchSamples && tokens < kBatchPromptTokens;
+         samples += options.num_generations) {
+      batch.push_back(prepared.next());
+      tokens += batch.back().prompt.length();
+    }
+    generate_batch(*model, options, batch, out,
+                   [&](int64_t finished) { progress.update(done + finished / options.num_generations); });
+    done += std::ssize(batch);
   }
   out.finish();
   return kDone;
@@ -139,6 +160,12 @@ Action add_generate(CLI::App& command) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->type_name("K");
+  command
+      .add_option("--min-p", options->plan.sampling.min_p,
+                  "sample among tokens with at least this share of the likeliest one's probability; 0: all")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->type_name("P");
   command.add_option("--num-generations", options->num_generations, "samples per prompt")
       ->check(CLI::PositiveNumber)
       ->capture_default_str()

@@ -40,7 +40,7 @@ int64_t values_of(const io::TensorInfo& info) {
 
 void print_parts(const io::SafetensorsModel& model) {
   const auto part_of = [](const std::string& file_name) -> std::string {
-    const std::string name = models::hub_name(file_name);
+    const std::string name = models::table_name(file_name);
     if (name.starts_with("visual.merger.")) return "merger";
     if (name.starts_with("visual.")) return "vision";
     if (name.starts_with("model.embed_tokens.") || name.starts_with("lm_head.")) return "embeddings";
@@ -71,7 +71,7 @@ void print_config(const models::Processor& processor) {
       "decoder     {} layers, width {}, {} heads over {} key heads of {}, feed-forward {}, RoPE theta {} sections "
       "[{}], {} rows{}\n",
       c.text.layers, c.text.hidden_size, c.text.heads, c.text.key_heads, c.text.head_dim, c.text.intermediate_size,
-      c.text.rope_theta, fmt::join(c.text.mrope_section, ", "), c.text.vocab_size,
+      c.text.rope.theta, fmt::join(c.text.rope.sections, ", "), c.text.vocab_size,
       c.text.tie_embeddings ? ", tied output layer" : "");
   std::cout << fmt::format(
       "vision      {} blocks, width {}, {} heads, feed-forward {}, windows of {} px, whole image in blocks [{}]\n",

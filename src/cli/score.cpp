@@ -20,76 +20,136 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kBatchTokens = 16384;
+constexpr size_t kLinesOfAPrompt = 64;  // that are prepared together
+constexpr int64_t kAhead = 8;           // prepared before they are needed; a large picture's patches take some 300 MB
 
 struct Options {
   std::filesystem::path model, input, output;
   double temperature = 1;
 };
 
+// Successive lines that ask the same.
 struct Prepared {
-  const InputLine* line = nullptr;
-  models::Prompt prompt;
-  std::vector<int64_t> completion;
-
-  [[nodiscard]] int64_t tokens() const { return prompt.length() + static_cast<int64_t>(completion.size()); }
+  std::shared_ptr<const models::Prompt> prompt;
+  std::span<const InputLine> lines;
+  std::vector<std::vector<int64_t>> completions;
 };
 
 // A line needs one of the two, and ids must exist.
-void check(const InputLine& line) {
-  if (!line.completion && !line.completion_ids) fail("{}: expected \"completion\" or \"completion_ids\"", line.where);
-  if (line.completion && line.completion_ids)
-    fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
+void check(const models::Processor& processor, const std::vector<InputLine>& lines) {
+  for (const InputLine& line : lines) {
+    if (!line.completion && !line.completion_ids) fail("{}: expected \"completion\" or \"completion_ids\"", line.where);
+    if (line.completion && line.completion_ids)
+      fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
+    if (!line.completion_ids) continue;
+    for (const int64_t id : *line.completion_ids)
+      if (id < 0 || id >= processor.config().text.vocab_size)
+        fail("{}: completion_ids: {} is no token of the model", line.where, id);
+  }
+  check_prompts(processor, lines);
 }
 
-Prepared prepare(const models::Processor& processor, const InputLine& line) {
-  Prepared prepared{&line, encode(processor, line),
-                    line.completion ? processor.tokenizer().encode(*line.completion) : *line.completion_ids};
-  for (const int64_t id : prepared.completion)
-    if (id < 0 || id >= processor.config().text.vocab_size)
-      fail("{}: completion_ids: {} is no token of the model", line.where, id);
+std::vector<std::span<const InputLine>> by_prompt(std::span<const InputLine> lines) {
+  std::vector<std::span<const InputLine>> groups;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (groups.empty() || groups.back().size() == kLinesOfAPrompt || !same_prompt(groups.back().front(), lines[i])) {
+      groups.push_back(lines.subspan(i, 1));
+    } else {
+      groups.back() = {groups.back().data(), groups.back().size() + 1};
+    }
+  }
+  return groups;
+}
+
+Prepared prepare(const models::Processor& processor, std::span<const InputLine> lines) {
+  Prepared prepared{std::make_shared<const models::Prompt>(encode(processor, lines.front())), lines, {}};
+  for (const InputLine& line : lines)
+    prepared.completions.push_back(line.completion ? processor.tokenizer().encode(*line.completion)
+                                                   : *line.completion_ids);
   return prepared;
 }
 
-void score_batch(const models::Model& model, double temperature, const std::vector<Prepared>& batch, OutputLines& out) {
-  std::vector<models::PackedGroup> groups;
-  for (const Prepared& prepared : batch)
-    if (!prepared.completion.empty()) groups.push_back({&prepared.prompt, {prepared.completion}});
-  std::vector<double> values;
-  if (!groups.empty()) {
-    const at::NoGradGuard no_grad;
-    const at::Tensor logprobs =
-        model.completion_logprobs(models::pack(groups, model.config().ids.image, model.device()), temperature)
-            .logprob_T.to(at::kDouble)
-            .cpu()
-            .contiguous();
-    values.assign(logprobs.const_data_ptr<double>(), logprobs.const_data_ptr<double>() + logprobs.numel());
+// Collects completions up to the token budget, scores them in one forward and writes them in their order.
+class Scorer {
+ public:
+  Scorer(const models::Model& model, double temperature, OutputLines& out)
+      : model_(model), temperature_(temperature), out_(out) {}
+
+  void add(Prepared&& prepared) {
+    bool begun = false;  // whether the prompt stands in the batch
+    for (size_t i = 0; i < prepared.completions.size(); ++i) {
+      const auto own = static_cast<int64_t>(prepared.completions[i].size());
+      if (!samples_.empty() && tokens_ + own + (begun ? 0 : prepared.prompt->length()) > kBatchTokens) {
+        flush();
+        begun = false;
+      }
+      tokens_ += own + (begun ? 0 : prepared.prompt->length());
+      samples_.push_back({&prepared.lines[i], prepared.prompt, std::move(prepared.completions[i])});
+      begun = true;
+    }
   }
-  auto at = values.begin();
-  for (const Prepared& prepared : batch) {
-    const std::vector<double> own(at, at + static_cast<ptrdiff_t>(prepared.completion.size()));
-    at += static_cast<ptrdiff_t>(own.size());
-    Json json{{"id", prepared.line->id},
-              {"prompt_ids", prepared.prompt.ids},
-              {"token_ids", prepared.completion},
-              {"logprobs", own},
-              {"sum", std::accumulate(own.begin(), own.end(), 0.0)}};
-    for (const auto& [key, value] : prepared.line->extra.items())
+
+  void flush() {
+    std::vector<models::PackedGroup> groups;
+    for (const Sample& sample : samples_) {
+      if (sample.completion.empty()) continue;
+      if (groups.empty() || groups.back().prompt != sample.prompt.get()) groups.push_back({sample.prompt.get(), {}});
+      groups.back().completions.emplace_back(sample.completion);
+    }
+    std::vector<double> values;
+    if (!groups.empty()) {
+      const at::NoGradGuard no_grad;
+      const at::Tensor logprobs =
+          model_.completion_logprobs(models::pack(groups, model_.config().ids.image, model_.device()), temperature_)
+              .logprob_T.to(at::kDouble)
+              .cpu()
+              .contiguous();
+      values.assign(logprobs.const_data_ptr<double>(), logprobs.const_data_ptr<double>() + logprobs.numel());
+    }
+    auto at = values.begin();
+    for (const Sample& sample : samples_) {
+      const std::vector<double> own(at, at + static_cast<ptrdiff_t>(sample.completion.size()));
+      at += static_cast<ptrdiff_t>(own.size());
+      write(sample, own);
+    }
+    samples_.clear();
+    tokens_ = 0;
+  }
+
+ private:
+  struct Sample {
+    const InputLine* line;
+    std::shared_ptr<const models::Prompt> prompt;
+    std::vector<int64_t> completion;
+  };
+
+  void write(const Sample& sample, const std::vector<double>& logprobs) {
+    Json json{{"id", sample.line->id},
+              {"prompt_ids", sample.prompt->ids},
+              {"token_ids", sample.completion},
+              {"logprobs", logprobs},
+              {"sum", std::accumulate(logprobs.begin(), logprobs.end(), 0.0)}};
+    for (const auto& [key, value] : sample.line->extra.items())
       if (!json.contains(key)) json[key] = value;
-    out.write(json);
+    out_.write(json);
   }
-}
+
+  const models::Model& model_;
+  double temperature_;
+  OutputLines& out_;
+  std::vector<Sample> samples_;
+  int64_t tokens_ = 0;
+};
 
 int run_on_stream(App& app, const Options& options, const models::Model& model) {
   OutputLines out(options.output, "", 1, app.log());
   out.open();
   app.begin_work();
-  for_each_available_batch(16, [&](std::vector<InputLine>&& lines) {
-    std::vector<Prepared> batch;
-    for (const InputLine& line : lines) {
-      check(line);
-      batch.push_back(prepare(model.processor(), line));
-    }
-    score_batch(model, options.temperature, batch, out);
+  for_each_available_batch(kLinesOfAPrompt, [&](std::vector<InputLine>&& lines) {
+    check(model.processor(), lines);
+    Scorer scorer(model, options.temperature, out);
+    for (const auto group : by_prompt(lines)) scorer.add(prepare(model.processor(), group));
+    scorer.flush();
   });
   out.finish();
   return kDone;
@@ -99,8 +159,8 @@ int run(App& app, const Options& options) {
   const Runtime runtime = choose_runtime(app);
   if (options.input == "-") return run_on_stream(app, options, *load_model(app, options.model, runtime));
   const std::vector<InputLine> lines = read_lines(options.input);
-  for (const InputLine& line : lines) check(line);
-  const auto model = load_model(app, options.model, runtime);
+  const auto processor = std::make_shared<const models::Processor>(options.model);
+  check(*processor, lines);
   const std::string fingerprint = Json{
       {"command", "score"},
       {"model", model_fingerprint(options.model)},
@@ -109,28 +169,22 @@ int run(App& app, const Options& options) {
       {"dtype",
        c10::toString(runtime.dtype)}}.dump();
   OutputLines out(options.output, fingerprint, 1, app.log());
+  const auto model = load_model(app, options.model, processor, runtime);
   out.open();
   app.begin_work();
 
-  const auto first = static_cast<int64_t>(out.done()), count = static_cast<int64_t>(lines.size());
-  Pipeline<Prepared> prepared(first, data_threads({}), 64, [&](int64_t i) {
-    return i < count ? prepare(model->processor(), lines[static_cast<size_t>(i)]) : Prepared{};
+  const auto groups = by_prompt(std::span(lines).subspan(out.done()));
+  const auto count = static_cast<int64_t>(groups.size());
+  Pipeline<Prepared> prepared(0, data_threads({}), kAhead, [&](int64_t i) {
+    return i < count ? prepare(*processor, groups[static_cast<size_t>(i)]) : Prepared{};
   });
-  Progress progress(app.log(), "scoring", count, first);
-  std::vector<Prepared> batch;
-  int64_t tokens = 0;
-  for (int64_t i = first; i < count; ++i) {
-    Prepared next = prepared.next();
-    if (!batch.empty() && tokens + next.tokens() > kBatchTokens) {
-      score_batch(*model, options.temperature, batch, out);
-      progress.update(i);
-      batch.clear();
-      tokens = 0;
-    }
-    tokens += next.tokens();
-    batch.push_back(std::move(next));
+  Progress progress(app.log(), "scoring", static_cast<int64_t>(lines.size()), static_cast<int64_t>(out.done()));
+  Scorer scorer(*model, options.temperature, out);
+  for (int64_t i = 0; i < count; ++i) {
+    progress.update(groups[static_cast<size_t>(i)].data() - lines.data());
+    scorer.add(prepared.next());
   }
-  if (!batch.empty()) score_batch(*model, options.temperature, batch, out);
+  scorer.flush();
   out.finish();
   return kDone;
 }

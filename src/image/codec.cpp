@@ -6,7 +6,10 @@
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "jpeg_cmyk.h"
+#include "metadata.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/image/geometry.h"
 #include "ssl4rl/io/file.h"
 
 namespace ssl4rl::image {
@@ -62,25 +65,87 @@ std::string encode(const Image& image, const char* extension, const std::vector<
   return {bytes.begin(), bytes.end()};
 }
 
-}  // namespace
+// 16-bit grey as Pillow's mode "I;16" becomes RGB: cut at 255, not scaled.
+Image from_grey16(const cv::Mat& grey) {
+  if (grey.type() != CV_16UC1) fail("cannot be decoded: expected 16 bits a pixel");
+  Image image(grey.cols, grey.rows);
+  uint8_t* out = image.pixels.data();
+  for (int y = 0; y < grey.rows; ++y)
+    for (int x = 0; x < grey.cols; ++x, out += 3)
+      std::fill_n(out, 3, static_cast<uint8_t>(std::min<uint16_t>(grey.at<uint16_t>(y, x), 255)));
+  return image;
+}
 
-Image decode(std::string_view bytes, Orientation orientation) {
+cv::Mat decode_by_opencv(std::string_view bytes, int flags) {
   static std::once_flag once;
   std::call_once(once, [] { cv::setNumThreads(1); });  // we decode on threads of our own
-  if (bytes.empty()) fail("cannot be decoded: the file is empty");
-  if (bytes.starts_with("\xFF\xD8") && !jpeg_is_whole(bytes)) fail("cannot be decoded: the JPEG data is cut off");
-  if (bytes.starts_with("\x89PNG\r\n\x1A\n") && !png_is_whole(bytes))
-    fail("cannot be decoded: the PNG data is cut off");
   const cv::Mat raw(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
-  cv::Mat bgr;
+  cv::Mat decoded;
   try {
-    bgr = cv::imdecode(
-        raw, orientation == Orientation::kApply ? cv::IMREAD_COLOR : cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+    decoded = cv::imdecode(raw, flags);
   } catch (const cv::Exception& e) {
     fail("cannot be decoded: {}", e.err);
   }
-  if (bgr.empty()) fail("cannot be decoded: not an image, or damaged");
-  return from_bgr(bgr);
+  if (decoded.empty()) fail("cannot be decoded: not an image, or damaged");
+  return decoded;
+}
+
+// Upright by an EXIF orientation.
+Image turned(Image&& image, int orientation) {
+  switch (orientation) {
+    case 2:
+      return mirror_horizontally(image);
+    case 3:
+      return rotate_quarters(image, 2);
+    case 4:
+      return mirror_vertically(image);
+    case 5:
+      return mirror_horizontally(rotate_quarters(image, 3));
+    case 6:
+      return rotate_quarters(image, 3);
+    case 7:
+      return mirror_horizontally(rotate_quarters(image, 1));
+    case 8:
+      return rotate_quarters(image, 1);
+    default:
+      return std::move(image);
+  }
+}
+
+// TIFFs are turned upright always, as Pillow does; OpenCV does it itself where it converts to colour.
+Image decode_tiff(std::string_view bytes) {
+  constexpr uint16_t kBits = 258, kPhotometric = 262, kSamples = 277;
+  const uint32_t bits = tiff_tag(bytes, kBits).value_or(1), photometric = tiff_tag(bytes, kPhotometric).value_or(1),
+                 samples = tiff_tag(bytes, kSamples).value_or(1);
+  if (samples == 4 && photometric == 2)
+    fail("cannot be decoded: a TIFF with an alpha channel is not supported");  // OpenCV multiplies it in
+  if (bits == 16 && samples == 1 && photometric == 1)
+    return turned(from_grey16(decode_by_opencv(bytes, cv::IMREAD_GRAYSCALE | cv::IMREAD_ANYDEPTH)),
+                  orientation_of(bytes));
+  return from_bgr(decode_by_opencv(bytes, cv::IMREAD_COLOR));
+}
+
+bool is_grey16_png(std::string_view bytes) { return bytes.size() > 26 && bytes[24] == 16 && bytes[25] == 0; }
+
+Image decode_as_stored(std::string_view bytes, Format format) {
+  constexpr int kColour = cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION;
+  if (format == Format::kJpeg && jpeg_components(bytes) == 4) return decode_cmyk_jpeg(bytes);
+  if (format == Format::kPng && is_grey16_png(bytes))
+    return from_grey16(
+        decode_by_opencv(bytes, cv::IMREAD_GRAYSCALE | cv::IMREAD_ANYDEPTH | cv::IMREAD_IGNORE_ORIENTATION));
+  return from_bgr(decode_by_opencv(bytes, kColour));
+}
+
+}  // namespace
+
+Image decode(std::string_view bytes, Orientation orientation) {
+  if (bytes.empty()) fail("cannot be decoded: the file is empty");
+  const Format format = format_of(bytes);
+  if (format == Format::kJpeg && !jpeg_is_whole(bytes)) fail("cannot be decoded: the JPEG data is cut off");
+  if (format == Format::kPng && !png_is_whole(bytes)) fail("cannot be decoded: the PNG data is cut off");
+  if (format == Format::kTiff) return decode_tiff(bytes);
+  Image image = decode_as_stored(bytes, format);
+  return orientation == Orientation::kApply ? turned(std::move(image), orientation_of(bytes)) : image;
 }
 
 Image load(const std::filesystem::path& path, Orientation orientation) {

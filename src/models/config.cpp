@@ -65,8 +65,10 @@ ModelConfig read_model_config(const fs::path& folder) {
   const JsonReader json = read(folder / "config.json");
   ModelConfig config;
   config.model_type = json.get<std::string>("model_type");
-  family_of(config.model_type, json.file()).read_config(json, config);
-  read_image_settings(folder, config);
+  const Family& family = family_of(config.model_type, json.file());
+  config.names = family.names;
+  family.read_config(json, config);
+  if (config.reads_images()) read_image_settings(folder, config);
   read_sequence_ends(folder, json, config);
   return config;
 }

@@ -7,7 +7,7 @@
 namespace ssl4rl::models {
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all{qwen2_5_vl()};
+  static const std::vector<Family> all{qwen2_5_vl(), qwen2_vl(), qwen3_vl(), qwen2(), qwen3()};
   return all;
 }
 

@@ -4,6 +4,7 @@
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/models/decoder.h"
+#include "ssl4rl/models/rope.h"
 #include "ssl4rl/models/vision.h"
 #include "ssl4rl/nn/attention.h"
 #include "ssl4rl/nn/norm.h"
@@ -38,20 +39,12 @@ Model::Model(const std::filesystem::path& folder, std::shared_ptr<const Processo
 Model::Model(std::shared_ptr<const Processor> processor, Weights weights)
     : processor_(std::move(processor)), weights_(std::move(weights)) {}
 
-Tensor Model::embed(const PackedBatch& batch) const {
+Model::Embedded Model::embed(const PackedBatch& batch) const {
   // The image token's own row takes no part and gets no gradient (the padding index of embedding's backward).
   Tensor x_TD = at::embedding(weights_.embedding, batch.ids_T, /*padding_idx=*/config().ids.image);
-  if (!batch.patches.defined()) return x_TD;
-  const Tensor tokens_MD = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, recompute_);
-  return x_TD.index_copy(0, batch.image_rows_M, tokens_MD);
-}
-
-nn::RopeTable Model::rope(const Tensor& positions_AT) const {
-  const TextConfig& text = config().text;
-  std::vector<int64_t> axes;
-  for (size_t axis = 0; axis < text.mrope_section.size(); ++axis)
-    axes.insert(axes.end(), static_cast<size_t>(text.mrope_section[axis]), static_cast<int64_t>(axis));
-  return nn::rope_table(positions_AT, nn::rope_frequencies(text.head_dim / 2, text.rope_theta), axes, device());
+  if (!batch.patches.defined()) return {x_TD, {}};
+  VisionFeatures features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, recompute_);
+  return {x_TD.index_copy(0, batch.image_rows_M, features.tokens_MD), std::move(features.deepstack_MD)};
 }
 
 Tensor Model::head(const Tensor& hidden_nD) const {
@@ -59,19 +52,20 @@ Tensor Model::head(const Tensor& hidden_nD) const {
 }
 
 Tensor Model::completion_hidden(const PackedBatch& batch) const {
-  const nn::RopeTable table = rope(batch.positions_AT);
+  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
   // Table and plan by value: with recomputation a layer runs again after this function has returned.
   const Attend attend = [&text, table, plan](int64_t, const Tensor& qkv_TEH) {
     return nn::attention(qkv_TEH, text.heads, text.key_heads, table, plan);
   };
-  Tensor x_TD = embed(batch);
+  auto [x_TD, deepstack_MD] = embed(batch);
   for (size_t i = 0; i < weights_.layers.size(); ++i) {
     const auto run = [&text, &layer = weights_.layers[i], index = static_cast<int64_t>(i), attend](const Tensor& x) {
       return decoder_layer(text, layer, index, x, attend);
     };
     x_TD = recompute_ && x_TD.requires_grad() ? nn::recompute(run, x_TD) : run(x_TD);
+    if (i < deepstack_MD.size()) x_TD = x_TD.index_add(0, batch.image_rows_M, deepstack_MD[i]);
   }
   return nn::rms_norm(nn::gather_rows(x_TD, batch.logit_rows_n), weights_.norm, text.norm_eps);
 }
@@ -95,7 +89,7 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
   std::vector<PackedGroup> groups;
   for (const Prompt* prompt : prompts) groups.push_back({prompt, {}});
   const PackedBatch batch = pack(groups, config().ids.image, device());
-  const nn::RopeTable table = rope(batch.positions_AT);
+  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
   const Attend attend = [&](int64_t layer, const Tensor& qkv_TEH) {
@@ -108,9 +102,11 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
     }
     return out;
   };
-  Tensor x_TD = embed(batch);
-  for (size_t i = 0; i < weights_.layers.size(); ++i)
+  auto [x_TD, deepstack_MD] = embed(batch);
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
     x_TD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_TD, attend);
+    if (i < deepstack_MD.size()) x_TD = x_TD.index_add(0, batch.image_rows_M, deepstack_MD[i]);
+  }
   std::vector<int64_t> last;
   for (const nn::GroupSpans& group : batch.layout.groups) last.push_back(group.prompt.end() - 1);
   return head(x_TD.index_select(0, at::tensor(last, at::kLong).to(device())));
@@ -122,7 +118,7 @@ Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_
   const auto tensor = [](std::span<const int64_t> values) {
     return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
   };
-  const nn::RopeTable table = rope(tensor(positions).expand({3, -1}));
+  const nn::RopeTable table = decoder_rope(text, tensor(positions).expand({3, -1}), device());
   const Attend attend = [&](int64_t layer, const Tensor& qkv_nEH) {
     nn::apply_rope_(qkv_nEH, text.heads + text.key_heads, table);
     return cache.attend(layer, rows, qkv_nEH.narrow(1, 0, text.heads), qkv_nEH.narrow(1, text.heads, text.key_heads),

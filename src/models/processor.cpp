@@ -19,6 +19,7 @@ constexpr std::array kCompanions{"config.json",
                                  "processor_config.json",
                                  "video_preprocessor_config.json",
                                  "tokenizer.json",
+                                 "tokenizer.model",
                                  "tokenizer_config.json",
                                  "vocab.json",
                                  "merges.txt",
@@ -26,6 +27,20 @@ constexpr std::array kCompanions{"config.json",
                                  "special_tokens_map.json",
                                  "chat_template.json",
                                  "chat_template.jinja"};
+
+// The directory's chat template, from the first place that transformers would take it from.
+std::optional<std::string> find_chat_template(const fs::path& folder, const std::map<std::string, std::string>& files) {
+  if (const auto plain = files.find("chat_template.jinja"); plain != files.end()) return plain->second;
+  for (const char* name : {"chat_template.json", "tokenizer_config.json"}) {
+    if (!files.contains(name)) continue;
+    const JsonReader json(io::read_json(folder / name), (folder / name).string());
+    if (!json.has("chat_template")) continue;
+    if (!json.json()["chat_template"].is_array()) return json.get<std::string>("chat_template");
+    for (const auto& named : json.json()["chat_template"])  // several, by name
+      if (named.is_object() && named.value("name", "") == "default") return named.value("template", "");
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -35,13 +50,12 @@ Processor::Processor(const fs::path& folder, std::optional<int64_t> min_pixels, 
   config_.image.max_pixels = max_pixels.value_or(config_.image.max_pixels);
   if (config_.image.max_pixels < config_.image.min_pixels)
     fail("model.min_pixels {} exceeds model.max_pixels {}", config_.image.min_pixels, config_.image.max_pixels);
-  const fs::path tokenizer = folder / "tokenizer.json";
-  if (!fs::exists(tokenizer)) fail("{}: has no tokenizer.json", folder.string());
-  tokenizer_ = std::make_unique<text::Tokenizer>(tokenizer);
-  chat_ = family_of(config_.model_type, folder.string()).chat;
-  find_special_ids();
+  tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::find(folder));
   for (const char* name : kCompanions)
     if (fs::exists(folder / name)) files_[name] = io::read_file(folder / name);
+  chat_ = family_of(config_.model_type, folder.string()).chat;
+  if (const auto chat_template = find_chat_template(folder, files_)) text::adapt(chat_, *chat_template);
+  find_special_ids();
 }
 
 void Processor::find_special_ids() {
@@ -49,7 +63,7 @@ void Processor::find_special_ids() {
   const int64_t rows = config_.text.vocab_size;
   if (tokenizer_->size() > rows)
     fail("{}: the tokenizer has {} ids, the embedding only {} rows", folder_.string(), tokenizer_->size(), rows);
-  if (config_.ids.image < 0 || config_.ids.image >= rows)
+  if (config_.reads_images() && (config_.ids.image < 0 || config_.ids.image >= rows))
     fail("{}: image_token_id {} is no row of the embedding", folder_.string(), config_.ids.image);
   const auto end_of_turn = tokenizer_->id_of(family.end_of_turn);
   if (!end_of_turn) fail("{}: the tokenizer lacks {}", folder_.string(), family.end_of_turn);
@@ -70,15 +84,28 @@ std::string Processor::render(std::span<const text::Message> messages) const {
   return text::render(chat_, messages, true);
 }
 
+PixelBounds Processor::bounds(std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+  const PixelBounds result{min_pixels.value_or(config_.image.min_pixels),
+                           max_pixels.value_or(config_.image.max_pixels)};
+  if (result.min_pixels <= 0 || result.max_pixels < result.min_pixels)
+    fail("expected 0 < min_pixels ≤ max_pixels, found {} and {}", result.min_pixels, result.max_pixels);
+  return result;
+}
+
+void Processor::check(std::span<const text::Message> messages, std::optional<int64_t> min_pixels,
+                      std::optional<int64_t> max_pixels) const {
+  (void)bounds(min_pixels, max_pixels);
+  (void)render(messages);
+}
+
 Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
                          std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
-  const PixelBounds bounds{min_pixels.value_or(config_.image.min_pixels),
-                           max_pixels.value_or(config_.image.max_pixels)};
-  if (bounds.min_pixels <= 0 || bounds.max_pixels < bounds.min_pixels)
-    fail("expected 0 < min_pixels ≤ max_pixels, found {} and {}", bounds.min_pixels, bounds.max_pixels);
+  const PixelBounds limits = bounds(min_pixels, max_pixels);
   Prompt prompt;
+  if (!images.empty() && !config_.reads_images())
+    fail("a message holds an image, but the model ({}) reads none", config_.model_type);
   for (const image::Image& picture : images)
-    prompt.images.push_back(to_patches(picture, config_.vision, config_.image, bounds));
+    prompt.images.push_back(to_patches(picture, config_.vision, config_.image, limits));
   const int64_t per_token = config_.vision.merge_size * config_.vision.merge_size;
   size_t next_image = 0;
   for (const int64_t id : tokenizer_->encode(render(messages))) {

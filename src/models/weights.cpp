@@ -43,6 +43,10 @@ class TableBuilder {
     single(linear.weight, part, name + ".weight", {out, in});
     if (bias) single(linear.bias, part, name + ".bias", {out});
   }
+  void norm(Norm& norm, Part part, const std::string& name, int64_t width, NormKind kind) {
+    single(norm.weight, part, name + ".weight", {width});
+    if (kind == NormKind::kLayer) single(norm.bias, part, name + ".bias", {width});
+  }
   void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Block> blocks, int64_t in,
                       bool bias) {
     const auto suffixed = [&blocks](const char* suffix) {
@@ -71,8 +75,12 @@ void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
     table.stacked_linear(
         layer.qkv, Part::kLanguage, attention + "qkv_proj",
         {{attention + "q_proj", query_width}, {attention + "k_proj", key_width}, {attention + "v_proj", key_width}},
-        c.hidden_size, true);
-    table.linear(layer.out, Part::kLanguage, attention + "o_proj", c.hidden_size, query_width, false);
+        c.hidden_size, c.qkv_bias);
+    if (c.qk_norm) {
+      table.single(layer.q_norm, Part::kLanguage, attention + "q_norm.weight", {c.head_dim});
+      table.single(layer.k_norm, Part::kLanguage, attention + "k_norm.weight", {c.head_dim});
+    }
+    table.linear(layer.out, Part::kLanguage, attention + "o_proj", c.hidden_size, query_width, c.out_bias);
     table.single(layer.post_norm, Part::kLanguage, at + "post_attention_layernorm.weight", {c.hidden_size});
     table.stacked_linear(layer.gate_up, Part::kLanguage, mlp + "gate_up_proj",
                          {{mlp + "gate_proj", c.intermediate_size}, {mlp + "up_proj", c.intermediate_size}},
@@ -83,26 +91,44 @@ void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
   if (!c.tie_embeddings) table.single(w.head, Part::kEmbeddings, "lm_head.weight", {c.vocab_size, c.hidden_size});
 }
 
-void describe_vision(const VisionConfig& c, int64_t out_width, VisionWeights& w, TableBuilder& table) {
+void describe_merger(const VisionConfig& c, const WeightNames& names, int64_t out_width, const std::string& at,
+                     bool norm_merged, Merger& merger, TableBuilder& table) {
+  const int64_t merged = c.hidden_size * c.merge_size * c.merge_size;
+  table.norm(merger.norm, Part::kMerger, at + names.merger_norm, norm_merged ? merged : c.hidden_size, c.norm);
+  table.linear(merger.up, Part::kMerger, at + names.merger_up, merged, merged, true);
+  table.linear(merger.down, Part::kMerger, at + names.merger_down, out_width, merged, true);
+}
+
+void describe_vision(const VisionConfig& c, const WeightNames& names, int64_t out_width, VisionWeights& w,
+                     TableBuilder& table) {
   table.single(w.patch_embed.weight, Part::kVision, "visual.patch_embed.proj.weight", {c.hidden_size, c.patch_values()},
                {c.hidden_size, c.in_channels, c.temporal_patch_size, c.patch_size, c.patch_size});
+  if (c.patch_bias) table.single(w.patch_embed.bias, Part::kVision, "visual.patch_embed.proj.bias", {c.hidden_size});
+  if (c.position_rows > 0)
+    table.single(w.positions, Part::kVision, "visual.pos_embed.weight", {c.position_rows, c.hidden_size});
   w.blocks.resize(static_cast<size_t>(c.depth));
   for (size_t i = 0; i < w.blocks.size(); ++i) {
     VisionBlock& block = w.blocks[i];
-    const std::string at = fmt::format("visual.blocks.{}.", i);
-    table.single(block.norm1, Part::kVision, at + "norm1.weight", {c.hidden_size});
+    const std::string at = fmt::format("visual.blocks.{}.", i), mlp = at + "mlp.";
+    table.norm(block.norm1, Part::kVision, at + "norm1", c.hidden_size, c.norm);
     table.linear(block.qkv, Part::kVision, at + "attn.qkv", 3 * c.hidden_size, c.hidden_size, true);
     table.linear(block.out, Part::kVision, at + "attn.proj", c.hidden_size, c.hidden_size, true);
-    table.single(block.norm2, Part::kVision, at + "norm2.weight", {c.hidden_size});
-    table.stacked_linear(block.gate_up, Part::kVision, at + "mlp.gate_up_proj",
-                         {{at + "mlp.gate_proj", c.intermediate_size}, {at + "mlp.up_proj", c.intermediate_size}},
-                         c.hidden_size, true);
-    table.linear(block.down, Part::kVision, at + "mlp.down_proj", c.hidden_size, c.intermediate_size, true);
+    table.norm(block.norm2, Part::kVision, at + "norm2", c.hidden_size, c.norm);
+    if (c.feed_forward == FeedForward::kSwiGlu) {
+      table.stacked_linear(block.up, Part::kVision, mlp + "gate_up_proj",
+                           {{mlp + "gate_proj", c.intermediate_size}, {mlp + "up_proj", c.intermediate_size}},
+                           c.hidden_size, true);
+      table.linear(block.down, Part::kVision, mlp + "down_proj", c.hidden_size, c.intermediate_size, true);
+    } else {
+      table.linear(block.up, Part::kVision, mlp + names.vision_up, c.intermediate_size, c.hidden_size, true);
+      table.linear(block.down, Part::kVision, mlp + names.vision_down, c.hidden_size, c.intermediate_size, true);
+    }
   }
-  const int64_t merged = c.hidden_size * c.merge_size * c.merge_size;
-  table.single(w.merger_norm, Part::kMerger, "visual.merger.ln_q.weight", {c.hidden_size});
-  table.linear(w.merger_up, Part::kMerger, "visual.merger.mlp.0", merged, merged, true);
-  table.linear(w.merger_down, Part::kMerger, "visual.merger.mlp.2", out_width, merged, true);
+  describe_merger(c, names, out_width, "visual.merger.", false, w.merger, table);
+  w.deepstack.resize(c.deepstack.size());
+  for (size_t i = 0; i < w.deepstack.size(); ++i)
+    describe_merger(c, names, out_width, fmt::format("visual.deepstack_merger_list.{}.", i), true, w.deepstack[i],
+                    table);
 }
 
 // Names of a list, the first few of them.
@@ -123,26 +149,34 @@ Tensor Linear::operator()(const Tensor& x) const {
 std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights) {
   TableBuilder table;
   describe_decoder(config.text, weights, table);
-  describe_vision(config.vision, config.text.hidden_size, weights.vision, table);
+  if (config.reads_images())
+    describe_vision(config.vision, config.names, config.text.hidden_size, weights.vision, table);
   return table.take();
 }
 
-std::string hub_name(std::string name) {
+std::string table_name(std::string name) {
   const auto replace = [&name](std::string_view from, std::string_view to) {
     if (!name.starts_with(from)) return false;
     name.replace(0, from.size(), to);
     return true;
   };
-  // transformers 4.52 to 4.57 wrote model.visual.* and model.language_model.*
+  // Qwen3-VL's names, and what transformers 4.52 to 4.57 wrote for the others.
   if (!replace("model.visual.", "visual.") && !replace("model.language_model.", "model."))
     replace("language_model.model.", "model.");
   return name;
 }
 
+std::string published_name(const WeightNames& names, const std::string& table_name) {
+  for (const auto& [own, published] :
+       {std::pair<std::string_view, std::string_view>{"visual.", names.vision}, {"model.", names.decoder}})
+    if (table_name.starts_with(own)) return std::string(published) + table_name.substr(own.size());
+  return table_name;
+}
+
 void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
                   Weights& weights) {
-  std::map<std::string, std::string> in_file;  // hub name → name in the file
-  for (const std::string& name : files.names()) in_file[hub_name(name)] = name;
+  std::map<std::string, std::string> in_file;  // the table's name → name in the file
+  for (const std::string& name : files.names()) in_file[table_name(name)] = name;
 
   const auto table = parameter_table(config, weights);
   std::vector<std::string> missing, misshapen;
@@ -186,7 +220,7 @@ io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights) {
   io::NamedTensors tensors;
   for (const Parameter& parameter : parameter_table(config, weights))
     for (const auto& piece : parameter.pieces)
-      tensors.emplace_back(piece.name,
+      tensors.emplace_back(published_name(config.names, piece.name),
                            parameter.tensor->detach().narrow(0, piece.first_row, piece.rows).view(piece.shape));
   return tensors;
 }

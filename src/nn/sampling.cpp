@@ -37,7 +37,8 @@ class RowSampler {
 
   [[nodiscard]] int64_t draw(double uniform) const {
     if (greedy_) return likeliest();
-    return settings_.top_k > 0 || settings_.top_p < 1 ? draw_filtered(uniform) : draw_from_all(uniform);
+    return settings_.top_k > 0 || settings_.top_p < 1 || settings_.min_p > 0 ? draw_filtered(uniform)
+                                                                             : draw_from_all(uniform);
   }
 
  private:
@@ -77,7 +78,8 @@ class RowSampler {
     return last >= 0 ? last : likeliest();
   }
 
-  // Top-k, then top-p among those, as transformers' warpers do; the probabilities are those of the allowed tokens.
+  // Top-k, then top-p among those, then min-p, as transformers' warpers do; the probabilities are those of the allowed
+  // tokens.
   [[nodiscard]] int64_t draw_filtered(double uniform) const {
     std::vector<int64_t> order;
     order.reserve(static_cast<size_t>(width_));
@@ -102,6 +104,8 @@ class RowSampler {
                           order.end(), likelier);
         sorted = next;
       }
+      if (settings_.min_p > 0 && kept > 0 && logprob(order[kept]) < logprob(order[0]) + std::log(settings_.min_p))
+        break;
       mass += std::exp(logprob(order[kept++]));
       if (settings_.top_p < 1 && mass >= settings_.top_p * total) break;
     }
@@ -176,6 +180,7 @@ SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSet
       const Tensor before = p.cumsum(1) - p;
       p = p.masked_fill(before >= settings.top_p * p.sum(1, true), 0);
     }
+    if (settings.min_p > 0) p = p.masked_fill(p < settings.min_p * p.slice(1, 0, 1), 0);
     const Tensor cumulative = p.cumsum(1);
     const Tensor u = at::tensor(at::ArrayRef<double>(uniforms.data(), uniforms.size()), at::kDouble)
                          .to(device)

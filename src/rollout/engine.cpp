@@ -173,6 +173,10 @@ void RolloutConfig::describe(config::Section& section) {
       .at_most(1)
       .help("sample among the likeliest tokens that reach this probability; 1: all");
   section.add("top_k", top_k).at_least(0).help("sample among this many likeliest tokens; 0: all");
+  section.add("min_p", min_p)
+      .at_least(0)
+      .at_most(1)
+      .help("sample among tokens with at least this share of the likeliest one's probability; 0: all");
   section.add("max_completion_length", max_completion_length)
       .alias("max_response_length")
       .at_least(1)

@@ -17,18 +17,25 @@ std::string digest(const Image& image) {
   return io::sha256_hex({reinterpret_cast<const char*>(image.pixels.data()), image.pixels.size()});
 }
 
-TEST(Codec, DecodesToPillowsPixels) {
-  const auto cases = io::read_json(test_data() / "image_cases.json");
-  for (const auto& item : cases["decode"]) {
+void expect_pillows_pixels(const std::filesystem::path& folder, const nlohmann::ordered_json& cases) {
+  for (const auto& item : cases) {
     const auto name = item["file"].get<std::string>();
     for (const auto& [key, orientation] :
          {std::pair{"plain", Orientation::kIgnore}, {"upright", Orientation::kApply}}) {
-      const Image image = load(test_data() / "images" / name, orientation);
-      EXPECT_EQ(image.width, item[key][0].get<int>()) << name;
-      EXPECT_EQ(image.height, item[key][1].get<int>()) << name;
+      const Image image = load(folder / name, orientation);
+      EXPECT_EQ(image.width, item[key][0].get<int>()) << name << " " << key;
+      EXPECT_EQ(image.height, item[key][1].get<int>()) << name << " " << key;
       EXPECT_EQ(digest(image), item[key][2].get<std::string>()) << name << " " << key;
     }
   }
+}
+
+TEST(Codec, DecodesToPillowsPixels) {
+  expect_pillows_pixels(test_data() / "images", io::read_json(test_data() / "image_cases.json")["decode"]);
+}
+
+TEST(Codec, DecodesEveryFormatToPillowsPixels) {
+  expect_pillows_pixels(test_data() / "formats", io::read_json(test_data() / "formats.json")["cases"]);
 }
 
 TEST(Codec, BrokenImagesAreErrors) {

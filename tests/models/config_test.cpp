@@ -57,8 +57,8 @@ TEST_F(Config, OldAndNewFormsMeanTheSame) {
   const ModelConfig flat = read_model_config(folder_.path());
   EXPECT_EQ(flat.text.layers, 3);
   EXPECT_EQ(flat.text.head_dim, 16);
-  EXPECT_EQ(flat.text.mrope_section, nested.text.mrope_section);
-  EXPECT_EQ(flat.text.rope_theta, 1e6);
+  EXPECT_EQ(flat.text.rope.sections, nested.text.rope.sections);
+  EXPECT_EQ(flat.text.rope.theta, 1e6);
   EXPECT_TRUE(flat.text.tie_embeddings);
   EXPECT_EQ(flat.vision.full_blocks, nested.vision.full_blocks);
   EXPECT_EQ(flat.ids.image, nested.ids.image);
@@ -111,14 +111,16 @@ TEST_F(Config, MistakesAreNamed) {
     return message;
   };
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["model_type"] = "llava"; }),
-            "/config.json: the model type \"llava\" is not supported; supported: qwen2_5_vl");
+            "/config.json: the model type \"llava\" is not supported; supported: qwen2_5_vl, qwen2_vl, qwen3_vl, "
+            "qwen2, qwen3");
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"].erase("hidden_size"); }),
             "/config.json: lacks \"text_config.hidden_size\"");
   EXPECT_NE(complaint_after("config.json", [](Json& j) { j["text_config"]["hidden_size"] = "x"; })
                 .find("\"text_config.hidden_size\": type must be number"),
             std::string::npos);
-  EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["rope_parameters"]["rope_type"] = "yarn"; }),
-            "/config.json: the RoPE type \"yarn\" is not supported");
+  EXPECT_EQ(
+      complaint_after("config.json", [](Json& j) { j["text_config"]["rope_parameters"]["rope_type"] = "dynamic"; }),
+      "/config.json: the RoPE type \"dynamic\" is not supported; supported: default, mrope, linear, yarn");
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["hidden_act"] = "gelu"; }),
             "/config.json: \"text_config.hidden_act\" is \"gelu\"; only \"silu\" is supported");
   EXPECT_EQ(complaint_after("config.json", [](Json& j) { j["text_config"]["vocab_size"] = 500; }),
@@ -126,7 +128,7 @@ TEST_F(Config, MistakesAreNamed) {
   EXPECT_EQ(complaint_after("preprocessor_config.json", [](Json& j) { j["patch_size"] = 16; }),
             "/preprocessor_config.json: \"patch_size\" is 16, config.json says 14");
   fs::remove(folder_.path() / "tokenizer.json");
-  EXPECT_EQ(complaint(), ": has no tokenizer.json");
+  EXPECT_EQ(complaint(), ": has neither tokenizer.json nor tokenizer.model");
   EXPECT_EQ(error_of([] { const Processor processor("/no/such"); }), "/no/such: no such model directory");
 }
 

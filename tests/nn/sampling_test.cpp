@@ -53,7 +53,7 @@ TEST(Sampling, GreedyTakesTheLikeliestAllowedIdAndReportsLogProbsAtTemperatureOn
   EXPECT_NEAR(drawn.logprobs[0], logits.log_softmax(1)[0][2].item<float>(), 1e-6);
 }
 
-TEST(Sampling, TopKAndTopPKeepExactlyTheirSets) {
+TEST(Sampling, TopKTopPAndMinPKeepExactlyTheirSets) {
   at::manual_seed(3);
   const Tensor logits = at::randn({1, 500}) * 2;
   const auto [sorted, order] = logits.softmax(1).sort(1, true);
@@ -72,14 +72,24 @@ TEST(Sampling, TopKAndTopPKeepExactlyTheirSets) {
   EXPECT_EQ(seen({1, 0.3, 0}), first(nucleus));
   EXPECT_EQ(seen({1, 0.01, 0}), first(1));
   EXPECT_EQ(seen({1, 0.999, 3}), first(3));
+  int64_t likely = 0;
+  while (sorted[0][likely].item<double>() >= 0.25 * sorted[0][0].item<double>()) ++likely;
+  EXPECT_EQ(seen({.min_p = 0.25}), first(likely));
+  EXPECT_EQ(seen({.top_k = 2, .min_p = 0.25}), first(std::min<int64_t>(likely, 2)));
+  EXPECT_EQ(seen({.min_p = 1}), first(1));
 }
 
 TEST(Sampling, TheReferenceBodyDrawsTheSameTokens) {
   at::manual_seed(4);
   const Tensor logits = at::randn({300, 2000}) * 3;
   const Forbidden forbidden({0, 7, 1999}, 2000);
-  for (const SamplingSettings& settings :
-       {SamplingSettings{1, 1, 0}, {0.6, 0.9, 0}, {1.3, 1, 40}, {1, 0.8, 20}, {0, 1, 0}}) {
+  for (const SamplingSettings& settings : {SamplingSettings{1, 1, 0},
+                                           {0.6, 0.9, 0},
+                                           {1.3, 1, 40},
+                                           {1, 0.8, 20},
+                                           {1, 1, 0, 0.1},
+                                           {1.5, 0.95, 50, 0.05},
+                                           {0, 1, 0}}) {
     const auto u = uniforms(300, 5);
     const auto a = sample_tokens(logits, settings, forbidden, u),
                b = sample_tokens_reference(logits.to(at::kDouble), settings, forbidden, u);

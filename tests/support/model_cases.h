@@ -31,9 +31,9 @@ struct ModelCase {
   std::vector<double> logprobs, logprobs_at_0_7;
 };
 
-inline std::vector<ModelCase> model_cases(const std::string& file = "model_cases.json") {
+inline std::vector<ModelCase> parse_model_cases(const nlohmann::ordered_json& list) {
   std::vector<ModelCase> cases;
-  for (const auto& json : io::read_json(test_data() / file)) {
+  for (const auto& json : list) {
     ModelCase c{.id = json["id"],
                 .prompt_ids = json["prompt_ids"],
                 .token_ids = json["token_ids"],
@@ -59,6 +59,10 @@ inline std::vector<ModelCase> model_cases(const std::string& file = "model_cases
     cases.push_back(std::move(c));
   }
   return cases;
+}
+
+inline std::vector<ModelCase> model_cases(const std::string& file = "model_cases.json") {
+  return parse_model_cases(io::read_json(test_data() / file));
 }
 
 }  // namespace ssl4rl

@@ -1,5 +1,5 @@
-// Image files in and out (by OpenCV). Decoding gives what Pillow's convert("RGB") gives: alpha dropped, palettes and
-// grey levels expanded.
+// Image files in and out (by OpenCV, CMYK JPEGs by libjpeg). Decoding gives what Pillow's convert("RGB") gives: alpha
+// dropped, palettes and grey levels expanded.
 #pragma once
 
 #include <filesystem>

@@ -11,6 +11,32 @@
 
 namespace ssl4rl::models {
 
+/// Normalisation: RMSNorm (a weight) or LayerNorm (weight and bias).
+enum class NormKind { kRms, kLayer };
+/// Feed-forward: down(silu(gate(x)) * up(x)), or down(activation(up(x))).
+enum class FeedForward { kSwiGlu, kQuickGelu, kGeluTanh };
+
+/// How positions turn the heads of the decoder.
+struct RopeConfig {
+  double theta = 1e6;
+  /// Frequencies per axis (time, height, width); sums to head_dim / 2. Models of text alone have one axis.
+  std::vector<int64_t> sections;
+  bool interleaved = false;  ///< frequencies take the axes in turn (Qwen3-VL), not one block after the other
+  enum class Scaling { kNone, kLinear, kYarn };
+  Scaling scaling = Scaling::kNone;
+  double factor = 1;            ///< positions are stretched by it (linear; YaRN, arXiv 2309.00071)
+  double attention_factor = 1;  ///< YaRN: cosines and sines are multiplied by it
+  double beta_fast = 32, beta_slow = 1, original_positions = 0;  ///< YaRN: where interpolation begins and is complete
+  bool truncate = true;                                          ///< YaRN: that range is widened to whole frequencies
+};
+
+/// Names that differ between families, of tensors and of the prefixes under which they are published.
+struct WeightNames {
+  std::string decoder = "model.", vision = "visual.";  ///< how the hub's names begin
+  std::string vision_up, vision_down;  ///< of a block's feed-forward (SwiGLU: the gate's and up's are fixed)
+  std::string merger_norm, merger_up, merger_down;
+};
+
 struct TextConfig {
   int64_t vocab_size = 0;  ///< rows of the embedding, which may exceed the tokenizer
   int64_t hidden_size = 0;
@@ -18,22 +44,28 @@ struct TextConfig {
   int64_t heads = 0, key_heads = 0, head_dim = 0;
   int64_t intermediate_size = 0;
   double norm_eps = 1e-6;
-  double rope_theta = 1e6;
-  std::vector<int64_t> mrope_section;  ///< frequencies per axis (time, height, width); sums to head_dim / 2
-  bool tie_embeddings = false;         ///< the output layer is the embedding
+  bool qkv_bias = false, out_bias = false;  ///< of the attention's products
+  bool qk_norm = false;                     ///< RMSNorm of each head's query and key before rotation
+  RopeConfig rope;
+  bool tie_embeddings = false;  ///< the output layer is the embedding
 };
 
 struct VisionConfig {
-  int64_t depth = 0;
+  int64_t depth = 0;  ///< 0: the model reads no images
   int64_t hidden_size = 0;
   int64_t heads = 0;
   int64_t intermediate_size = 0;
   int64_t in_channels = 3;
-  int64_t patch_size = 14;           ///< pixels
-  int64_t temporal_patch_size = 2;   ///< frames in a patch; a still image is repeated
-  int64_t merge_size = 2;            ///< patches per side of one image token
-  int64_t window_size = 112;         ///< pixels per side of an attention window
-  std::vector<int64_t> full_blocks;  ///< blocks that attend over the whole image
+  int64_t patch_size = 14;          ///< pixels
+  int64_t temporal_patch_size = 2;  ///< frames in a patch; a still image is repeated
+  int64_t merge_size = 2;           ///< patches per side of one image token
+  NormKind norm = NormKind::kRms;
+  FeedForward feed_forward = FeedForward::kSwiGlu;
+  bool patch_bias = false;
+  int64_t window_size = 0;  ///< pixels per side of an attention window; 0: every block attends over the whole image
+  std::vector<int64_t> full_blocks;  ///< with windows: blocks that attend over the whole image
+  int64_t position_rows = 0;         ///< learned position embeddings, a square grid resampled to each image's; 0: none
+  std::vector<int64_t> deepstack;    ///< blocks whose output is merged too and added behind the first decoder layers
   double norm_eps = 1e-6;
   double rope_theta = 10000;
 
@@ -60,6 +92,9 @@ struct ModelConfig {
   VisionConfig vision;
   ImageSettings image;
   SpecialIds ids;
+  WeightNames names;
+
+  [[nodiscard]] bool reads_images() const { return vision.depth > 0; }
 };
 
 /// Reads a model directory's configuration files. Throws Error naming the file, the key, and what was expected.

@@ -14,7 +14,6 @@
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/nn/kv_cache.h"
 #include "ssl4rl/nn/logprob.h"
-#include "ssl4rl/nn/rope.h"
 
 namespace ssl4rl::models {
 
@@ -61,8 +60,12 @@ class Model {
   void save(const std::filesystem::path& folder);
 
  private:
-  [[nodiscard]] at::Tensor embed(const PackedBatch& batch) const;
-  [[nodiscard]] nn::RopeTable rope(const at::Tensor& positions_AT) const;
+  /// The decoder's input: tokens' embeddings, with the images' tokens in their places.
+  struct Embedded {
+    at::Tensor x_TD;
+    std::vector<at::Tensor> deepstack_MD;  ///< added to the images' tokens behind the first layers
+  };
+  [[nodiscard]] Embedded embed(const PackedBatch& batch) const;
   [[nodiscard]] at::Tensor head(const at::Tensor& hidden_nD) const;
 
   std::shared_ptr<const Processor> processor_;

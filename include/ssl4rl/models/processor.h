@@ -50,6 +50,9 @@ class Processor {
   /// bounds are the model's own.
   [[nodiscard]] Prompt encode(std::span<const text::Message> messages, std::span<const image::Image> images,
                               std::optional<int64_t> min_pixels = {}, std::optional<int64_t> max_pixels = {}) const;
+  /// Throws what encode would complain of, short of the pictures themselves.
+  void check(std::span<const text::Message> messages, std::optional<int64_t> min_pixels = {},
+             std::optional<int64_t> max_pixels = {}) const;
   /// The prompt as text, with one placeholder per image.
   [[nodiscard]] std::string render(std::span<const text::Message> messages) const;
 
@@ -59,6 +62,7 @@ class Processor {
 
  private:
   void find_special_ids();
+  [[nodiscard]] PixelBounds bounds(std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const;
 
   ModelConfig config_;
   text::ChatFormat chat_;

@@ -21,13 +21,18 @@ struct VisionLayout {
   std::vector<int64_t> rows, columns;   ///< patch coordinates, in window order
 };
 
-/// Windows of one size stand together (their order does not matter to the result), so that they go through attention in
-/// one call.
+/// Without windows the units keep their order. Windows of one size stand together (their order does not matter to the
+/// result), so that they go through attention in one call.
 [[nodiscard]] VisionLayout vision_layout(const VisionConfig& config, std::span<const Grid> grids);
 
-/// patches [P, patch values] of all images, one after the other → [M, width of the decoder], in the images' own order.
-/// Differentiable in the weights. recompute: keep only each block's input for backward.
-[[nodiscard]] at::Tensor vision_tower(const VisionConfig& config, const VisionWeights& weights,
-                                      const at::Tensor& patches, std::span<const Grid> grids, bool recompute);
+struct VisionFeatures {
+  at::Tensor tokens_MD;                  ///< image tokens in the images' own order, of the decoder's width
+  std::vector<at::Tensor> deepstack_MD;  ///< what is added to them behind the first decoder layers
+};
+
+/// patches [P, patch values] of all images, one after the other. Differentiable in the weights. recompute: keep only
+/// each block's input for backward.
+[[nodiscard]] VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& weights,
+                                          const at::Tensor& patches, std::span<const Grid> grids, bool recompute);
 
 }  // namespace ssl4rl::models

@@ -25,26 +25,39 @@ struct Linear {
 };
 
 struct DecoderLayer {
-  at::Tensor input_norm;  ///< [D]
-  Linear qkv;             ///< [E * H, D]
-  Linear out;             ///< [D, N * H]
-  at::Tensor post_norm;   ///< [D]
-  Linear gate_up;         ///< [2F, D]
-  Linear down;            ///< [D, F]
+  at::Tensor input_norm;      ///< [D]
+  Linear qkv;                 ///< [E * H, D]
+  at::Tensor q_norm, k_norm;  ///< [H], with TextConfig::qk_norm
+  Linear out;                 ///< [D, N * H]
+  at::Tensor post_norm;       ///< [D]
+  Linear gate_up;             ///< [2F, D]
+  Linear down;                ///< [D, F]
+};
+
+struct Norm {
+  at::Tensor weight;
+  at::Tensor bias;  ///< undefined with RMSNorm
 };
 
 struct VisionBlock {
-  at::Tensor norm1;
+  Norm norm1;
   Linear qkv, out;
-  at::Tensor norm2;
-  Linear gate_up, down;
+  Norm norm2;
+  Linear up, down;  ///< up: [2F, D] with SwiGLU (gate, then up), else [F, D]
+};
+
+/// From blocks of patches to image tokens.
+struct Merger {
+  Norm norm;
+  Linear up, down;
 };
 
 struct VisionWeights {
-  Linear patch_embed;  ///< [D, patch values]
+  Linear patch_embed;    ///< [D, patch values]
+  at::Tensor positions;  ///< [position_rows, D]
   std::vector<VisionBlock> blocks;
-  at::Tensor merger_norm;
-  Linear merger_up, merger_down;
+  Merger merger;
+  std::vector<Merger> deepstack;
 };
 
 struct Weights {
@@ -61,7 +74,7 @@ enum class Part { kVision, kMerger, kLanguage, kEmbeddings };
 /// A tensor that is trained as one, and where its rows stand in files.
 struct Parameter {
   struct Piece {
-    std::string name;                 ///< as published on the hub: visual.…, model.layers.…, lm_head.weight
+    std::string name;                 ///< visual.…, model.layers.…, lm_head.weight, whatever the family's prefixes
     std::vector<int64_t> shape;       ///< in the file
     int64_t first_row = 0, rows = 0;  ///< of our tensor
   };
@@ -80,10 +93,12 @@ struct Parameter {
 void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
                   Weights& weights);
 
-/// The table's tensors under their hub names and shapes, as views.
+/// The table's tensors under the names and shapes that the family is published with, as views.
 [[nodiscard]] io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights);
 
-/// The hub's name for a tensor of any published layout ("model.visual.x" → "visual.x").
-[[nodiscard]] std::string hub_name(std::string name);
+/// The table's name for a tensor of any published layout ("model.visual.x" → "visual.x").
+[[nodiscard]] std::string table_name(std::string name);
+/// The name that a family is published with ("visual.x" → "model.visual.x" for Qwen3-VL).
+[[nodiscard]] std::string published_name(const WeightNames& names, const std::string& table_name);
 
 }  // namespace ssl4rl::models

@@ -13,11 +13,13 @@ struct SamplingSettings {
   double temperature = 1;  ///< 0 is greedy
   double top_p = 1;        ///< smallest set of tokens whose probability reaches this; 1 = all
   int64_t top_k = 0;       ///< the k likeliest; 0 = all
+  double min_p = 0;        ///< at least this share of the likeliest token's probability; 0 = all
 };
 
 struct SampledTokens {
   std::vector<int64_t> ids;
-  /// Natural logs under the full distribution: before top-k, top-p and the forbidden ids; at temperature 1 if greedy.
+  /// Natural logs under the full distribution: before top-k, top-p, min-p and the forbidden ids; at temperature 1 if
+  /// greedy.
   std::vector<float> logprobs;
   /// The largest probability that the forbidden ids had in a row.
   double masked_mass = 0;

@@ -24,6 +24,7 @@ struct RolloutConfig {
   double temperature = 1;
   double top_p = 1;
   int64_t top_k = 0;
+  double min_p = 0;
   int64_t max_completion_length = 512;  ///< tokens
   std::optional<int64_t> max_prompt_length;
   std::vector<std::string> stop;

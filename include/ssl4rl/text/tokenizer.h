@@ -1,5 +1,5 @@
-// Byte-level BPE as Hugging Face's `tokenizers` does it for the Qwen families: added tokens, NFC, split pattern,
-// byte-level alphabet, merges. Read from tokenizer.json.
+// From text to token ids and back, as Hugging Face does it: byte-level BPE of the Qwen families (tokenizer.json: added
+// tokens, NFC, split pattern, byte-level alphabet, merges), or SentencePiece (tokenizer.model). Threads may share one.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,11 @@ extern const char* const kQwen2Pattern;
 
 class Tokenizer {
  public:
-  /// Reads tokenizer.json. Throws Error naming the file and what is missing or not supported.
+  struct Body;
+
+  /// The file of a model directory that describes its tokenizer: tokenizer.json, else tokenizer.model. Throws Error.
+  [[nodiscard]] static std::filesystem::path find(const std::filesystem::path& folder);
+  /// Reads tokenizer.json or tokenizer.model. Throws Error naming the file and what is missing or not supported.
   explicit Tokenizer(const std::filesystem::path& path);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
@@ -50,8 +54,7 @@ class Tokenizer {
   [[nodiscard]] const std::vector<AddedToken>& added_tokens() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<Body> body_;
 };
 
 }  // namespace ssl4rl::text

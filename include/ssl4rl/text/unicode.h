@@ -8,12 +8,14 @@ namespace ssl4rl::text {
 
 /// Canonical composition (NFC).
 [[nodiscard]] std::string nfc(std::string_view text);
+[[nodiscard]] bool is_nfc(std::string_view text);
 
 /// Removes white space at both ends, as Python's str.strip() does.
 [[nodiscard]] std::string_view strip(std::string_view text);
 
 /// Replaces every maximal ill-formed sequence by U+FFFD, as Rust's String::from_utf8_lossy does.
 [[nodiscard]] std::string to_valid_utf8(std::string_view bytes);
+[[nodiscard]] bool is_valid_utf8(std::string_view bytes);
 
 /// The length of the longest prefix that ends at a character's end: what of a growing text may be shown already.
 [[nodiscard]] size_t complete_prefix(std::string_view bytes);
