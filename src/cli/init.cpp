@@ -3,10 +3,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
-#include <nlohmann/json.hpp>
-
 #include "commands.h"
-#include "demo_preset.h"
+#include "presets.h"
 #include "runtime.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/pipeline.h"
@@ -16,112 +14,74 @@
 #include "ssl4rl/image/scene.h"
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/models/model.h"
-#include "ssl4rl/text/tokenizer.h"
 
 namespace ssl4rl::cli {
 namespace {
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
-// tokenizer.json: the 256 bytes' letters in the order of their code points, the merges, the added tokens.
-Json demo_tokenizer() {
-  std::vector<std::string> alphabet;
-  const auto utf8 = [](char32_t c) {
-    return c < 0x80 ? std::string(1, static_cast<char>(c))
-                    : std::string{static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
-  };
-  for (char32_t c = '!'; c <= 0x143; ++c)
-    if (c <= '~' || (c >= 0xA1 && c <= 0xAC) || (c >= 0xAE && c <= 0xFF) || c >= 0x100) alphabet.push_back(utf8(c));
-  SSL4RL_CHECK(alphabet.size() == 256, "{} letters", alphabet.size());
-  Json vocabulary = Json::object(), merges = Json::array(), added = Json::array();
-  int64_t id = 0;
-  for (const std::string& letter : alphabet) vocabulary[letter] = id++;
-  for (const char* merge : demo::kMerges) {
-    std::string joined = merge;
-    joined.erase(joined.find(' '), 1);
-    vocabulary[joined] = id++;
-    merges.push_back(merge);
-  }
-  for (const char* token : demo::kAdded)
-    added.push_back({{"id", id++},
-                     {"content", token},
-                     {"single_word", false},
-                     {"lstrip", false},
-                     {"rstrip", false},
-                     {"normalized", false},
-                     {"special", true}});
-  const Json bytes{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", added},
-          {"normalizer", {{"type", "NFC"}}},
-          {"pre_tokenizer",
-           {{"type", "Sequence"},
-            {"pretokenizers", Json::array({{{"type", "Split"},
-                                            {"pattern", {{"Regex", text::kQwen2Pattern}}},
-                                            {"behavior", "Isolated"},
-                                            {"invert", false}},
-                                           bytes})}}},
-          {"post_processor", bytes},
-          {"decoder", bytes},
-          {"model",
-           {{"type", "BPE"},
-            {"dropout", nullptr},
-            {"unk_token", nullptr},
-            {"continuing_subword_prefix", ""},
-            {"end_of_word_suffix", ""},
-            {"fuse_unk", false},
-            {"byte_fallback", false},
-            {"ignore_merges", false},
-            {"vocab", vocabulary},
-            {"merges", merges}}}};
+void write_small_files(const fs::path& folder, const Preset& preset) {
+  io::write_file(folder / "config.json", preset.config);
+  io::write_file(folder / "generation_config.json", preset.generation_config);
+  io::write_file(folder / "preprocessor_config.json", preset.preprocessor_config);
+  io::write_file(folder / "tokenizer.json", preset.tokenizer);
+  io::write_file(folder / "tokenizer_config.json", preset.tokenizer_config);
+  io::write_file(folder / "chat_template.json", preset.chat_template);
 }
 
-void write_small_files(const fs::path& folder) {
-  io::write_file(folder / "config.json", demo::kConfig);
-  io::write_file(folder / "generation_config.json", demo::kGenerationConfig);
-  io::write_file(folder / "preprocessor_config.json", demo::kPreprocessorConfig);
-  io::write_file(folder / "tokenizer.json", demo_tokenizer().dump(1) + "\n");
-  const Json tokenizer{{"tokenizer_class", "Qwen2Tokenizer"},
-                       {"chat_template", demo::kChatTemplate},
-                       {"eos_token", "<|im_end|>"},
-                       {"pad_token", "<|endoftext|>"},
-                       {"unk_token", nullptr},
-                       {"bos_token", nullptr},
-                       {"add_bos_token", false},
-                       {"model_max_length", 32768}};
-  io::write_file(folder / "tokenizer_config.json", tokenizer.dump(2) + "\n");
-  io::write_file(folder / "chat_template.json", Json{{"chat_template", demo::kChatTemplate}}.dump(2) + "\n");
-}
-
-// Matrices are normal with the preset's deviation, norm weights one, biases zero.
-void write_weights(const fs::path& folder, uint64_t seed) {
-  const auto processor = std::make_shared<const models::Processor>(folder);
+// Draws one parameter after the other and writes it, so that no more than one is in memory.
+int64_t write_weights(const fs::path& folder, const Preset& preset, uint64_t seed, const Log& log) {
+  const models::Processor processor(folder);
+  const models::ModelConfig& config = processor.config();
   models::Weights weights;
-  uint64_t number = 0;
-  for (const models::Parameter& parameter : models::parameter_table(processor->config(), weights)) {
-    *parameter.tensor = at::empty(parameter.shape, at::kFloat);
-    if (parameter.shape.size() > 1) {
-      Rng name(seed, Stream::kWeights, {number});
-      parameter.tensor->normal_(0, demo::kInitStd, at::detail::createCPUGenerator(name.next64()));
-    } else {
-      parameter.tensor->fill_(parameter.name.ends_with(".bias") ? 0 : 1);
+  const std::vector<models::Parameter> table = models::parameter_table(config, weights);
+  struct Place {
+    size_t parameter;
+    const models::Parameter::Piece* piece;
+  };
+  std::vector<Place> places;
+  std::vector<io::TensorSpec> specs;
+  int64_t values = 0, written = 0;
+  for (size_t p = 0; p < table.size(); ++p) {
+    int64_t count = 1;
+    for (const int64_t extent : table[p].shape) count *= extent;
+    values += count;
+    for (const auto& piece : table[p].pieces) {
+      places.push_back({p, &piece});
+      specs.push_back({models::published_name(config.names, piece.name), preset.dtype, piece.shape});
     }
-    ++number;
   }
-  if (processor->config().text.tie_embeddings) weights.head = weights.embedding;
-  models::Model(processor, weights).save(folder);
+  Progress progress(log, "drawing weights", values);
+  size_t drawn = table.size();
+  at::Tensor current;
+  const auto draw = [&](size_t p) {
+    current = at::empty(table[p].shape, at::kFloat);
+    if (table[p].shape.size() > 1) {
+      Rng stream(seed, Stream::kWeights, {p});
+      current.normal_(0, preset.init_std, at::detail::createCPUGenerator(stream.next64()));
+    } else {
+      current.fill_(table[p].name.ends_with(".bias") ? 0 : 1);
+    }
+    drawn = p;
+    progress.update(written += current.numel());
+  };
+  io::write_sharded_safetensors(folder, specs, [&](size_t i) {
+    if (places[i].parameter != drawn) draw(places[i].parameter);
+    return current.narrow(0, places[i].piece->first_row, places[i].piece->rows)
+        .reshape(places[i].piece->shape)
+        .to(preset.dtype);
+  });
+  processor.save(folder, preset.dtype == at::kBFloat16 ? "bfloat16" : "float32");
+  return values;
 }
 
-void draw_images(const fs::path& folder, uint64_t seed, const Log& log) {
-  Pipeline<std::string> pngs(0, data_threads(std::thread::hardware_concurrency()), 64, [seed](int64_t i) {
-    if (i >= demo::kImages) return std::string();
+void draw_images(const fs::path& folder, const Preset& preset, uint64_t seed, const Log& log) {
+  Pipeline<std::string> pngs(0, data_threads(std::thread::hardware_concurrency()), 64, [seed, &preset](int64_t i) {
+    if (i >= preset.images) return std::string();
     Rng rng(seed, Stream::kScene, {static_cast<uint64_t>(i)});
-    return image::encode_png(image::draw_scene(demo::kImageSide, rng));
+    return image::encode_png(image::draw_scene(preset.image_side, rng));
   });
-  Progress progress(log, "drawing", demo::kImages);
-  for (int i = 0; i < demo::kImages; ++i) {
+  Progress progress(log, "drawing", preset.images);
+  for (int i = 0; i < preset.images; ++i) {
     io::OutputFile file(folder / fmt::format("{:05}.png", i), io::OutputFile::Mode::kTruncate);
     file.write(pngs.next());
     file.close();
@@ -129,15 +89,16 @@ void draw_images(const fs::path& folder, uint64_t seed, const Log& log) {
   }
 }
 
-int run(App& app, const fs::path& output, uint64_t seed) {
+int run(App& app, const std::string& name, const fs::path& output, uint64_t seed) {
   if (fs::exists(output / "config.json")) fail("{}: holds a model already; choose another --output", output.string());
   app.begin_work();
+  const Preset chosen = preset(name);
   io::make_folder(output / "images");
-  write_small_files(output);
-  write_weights(output, seed);
-  draw_images(output / "images", seed, app.log());
-  app.log().info("wrote a random model to {} and {} drawn images to {}", output.string(), demo::kImages,
-                 (output / "images").string());
+  write_small_files(output, chosen);
+  const int64_t values = write_weights(output, chosen, seed, app.log());
+  draw_images(output / "images", chosen, seed, app.log());
+  app.log().info("wrote a random model of {} parameters to {} and {} drawn images to {}",
+                 count_text(static_cast<double>(values)), output.string(), chosen.images, (output / "images").string());
   return kDone;
 }
 
@@ -150,15 +111,18 @@ Action add_init(CLI::App& command) {
     uint64_t seed = 0;
   };
   auto options = std::make_shared<Options>();
-  command.add_option("--preset", options->preset, "demo: 1.6 million parameters and 6,000 pictures of 56×56 pixels")
-      ->required()
-      ->check(CLI::IsMember({"demo"}))
-      ->type_name("NAME");
+  std::string help = "what to write:";
+  std::vector<std::string> names;
+  for (const auto& [name, what] : preset_names()) {
+    help += fmt::format("{} {}: {}", names.empty() ? "" : ";", name, what);
+    names.push_back(name);
+  }
+  command.add_option("--preset", options->preset, help)->required()->check(CLI::IsMember(names))->type_name("NAME");
   command.add_option("--output", options->output, "model directory to write; the pictures go to its folder images")
       ->required()
       ->type_name("DIR");
   command.add_option("--seed", options->seed, "of the random numbers")->capture_default_str()->type_name("S");
-  return [options](App& app) { return run(app, options->output, options->seed); };
+  return [options](App& app) { return run(app, options->preset, options->output, options->seed); };
 }
 
 }  // namespace ssl4rl::cli

@@ -41,7 +41,7 @@ int64_t values_of(const io::TensorInfo& info) {
 void print_parts(const io::SafetensorsModel& model) {
   const auto part_of = [](const std::string& file_name) -> std::string {
     const std::string name = models::table_name(file_name);
-    if (name.starts_with("visual.merger.")) return "merger";
+    if (name.starts_with("visual.merger.") || name.starts_with("visual.deepstack_merger_list.")) return "merger";
     if (name.starts_with("visual.")) return "vision";
     if (name.starts_with("model.embed_tokens.") || name.starts_with("lm_head.")) return "embeddings";
     return name.starts_with("model.") ? "language" : "other";
@@ -62,23 +62,50 @@ void print_parts(const io::SafetensorsModel& model) {
     std::cout << fmt::format("  {:<12} {:>15}  {:5.1f} %\n", part, count,
                              100.0 * static_cast<double>(count) / static_cast<double>(total));
   for (const auto& [type, count] : types) std::cout << fmt::format("  {:<12} {:>15} values\n", type, count);
+  for (const auto& file : model.files())
+    if (model.files().size() > 1)
+      std::cout << fmt::format("  {} ({} tensors)\n", file.path().filename().string(), file.tensors().size());
+}
+
+std::string rope_text(const models::RopeConfig& rope) {
+  std::string text = fmt::format("theta {}", rope.theta);
+  if (rope.sections.size() > 1)
+    text += fmt::format(", {}sections [{}]", rope.interleaved ? "interleaved " : "", fmt::join(rope.sections, ", "));
+  switch (rope.scaling) {
+    case models::RopeConfig::Scaling::kNone:
+      break;
+    case models::RopeConfig::Scaling::kLinear:
+      text += fmt::format(", linear × {}", rope.factor);
+      break;
+    case models::RopeConfig::Scaling::kYarn:
+      text += fmt::format(", YaRN × {} of {} positions", rope.factor, rope.original_positions);
+      break;
+  }
+  return text;
+}
+
+void print_vision(const models::VisionConfig& v, const models::ImageSettings& image) {
+  std::string attention = v.window_size > 0 ? fmt::format("windows of {} px, whole image in blocks [{}]", v.window_size,
+                                                          fmt::join(v.full_blocks, ", "))
+                                            : "whole images";
+  if (v.position_rows > 0) attention += fmt::format(", {} learned positions", v.position_rows);
+  if (!v.deepstack.empty()) attention += fmt::format(", DeepStack from blocks [{}]", fmt::join(v.deepstack, ", "));
+  std::cout << fmt::format("vision      {} blocks, width {}, {} heads, feed-forward {}, {}\n", v.depth, v.hidden_size,
+                           v.heads, v.intermediate_size, attention);
+  std::cout << fmt::format("images      {} to {} pixels, one token for {}×{}\n", image.min_pixels, image.max_pixels,
+                           v.token_pixels(), v.token_pixels());
 }
 
 void print_config(const models::Processor& processor) {
   const models::ModelConfig& c = processor.config();
   std::cout << fmt::format("model       {}\n", c.model_type);
   std::cout << fmt::format(
-      "decoder     {} layers, width {}, {} heads over {} key heads of {}, feed-forward {}, RoPE theta {} sections "
-      "[{}], {} rows{}\n",
-      c.text.layers, c.text.hidden_size, c.text.heads, c.text.key_heads, c.text.head_dim, c.text.intermediate_size,
-      c.text.rope.theta, fmt::join(c.text.rope.sections, ", "), c.text.vocab_size,
+      "decoder     {} layers, width {}, {} heads over {} key heads of {}{}, feed-forward {}, {} rows{}\n",
+      c.text.layers, c.text.hidden_size, c.text.heads, c.text.key_heads, c.text.head_dim,
+      c.text.qk_norm ? " (queries and keys normalised)" : "", c.text.intermediate_size, c.text.vocab_size,
       c.text.tie_embeddings ? ", tied output layer" : "");
-  std::cout << fmt::format(
-      "vision      {} blocks, width {}, {} heads, feed-forward {}, windows of {} px, whole image in blocks [{}]\n",
-      c.vision.depth, c.vision.hidden_size, c.vision.heads, c.vision.intermediate_size, c.vision.window_size,
-      fmt::join(c.vision.full_blocks, ", "));
-  std::cout << fmt::format("images      {} to {} pixels, one token for {}×{}\n", c.image.min_pixels, c.image.max_pixels,
-                           c.vision.token_pixels(), c.vision.token_pixels());
+  std::cout << fmt::format("RoPE        {}\n", rope_text(c.text.rope));
+  if (c.reads_images()) print_vision(c.vision, c.image);
   std::cout << fmt::format("tokenizer   {} ids; a sample ends at [{}]; {} ids are never sampled\n",
                            processor.tokenizer().size(), fmt::join(processor.end_of_sequence(), ", "),
                            processor.forbidden().ids.size());
@@ -95,8 +122,12 @@ int run(App& app, const fs::path& path, bool tensors) {
     return kDone;
   }
   app.begin_work();
-  if (fs::exists(path / "config.json")) print_config(models::Processor(path));
   const io::SafetensorsModel model(path);
+  if (fs::exists(path / "config.json")) {
+    const models::Processor processor(path);
+    print_config(processor);
+    models::check_weights(processor.config(), model);
+  }
   print_parts(model);
   if (tensors) print_tensors(model);
   if (fs::exists(path / "trainer/state.json")) {

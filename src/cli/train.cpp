@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "experiment.h"
+#include "memory_estimate.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/rl/supervised.h"
@@ -182,12 +183,26 @@ void describe_run(const Input& input, Kind kind, Parts& parts, const train::RunD
     std::cout << fmt::format("group      {}: {} tokens, {} samples\n", group.puzzle.puzzle.id,
                              group.puzzle.prompt.length(), group.samples.size());
   if (input.from_file) return;
+  models::Model& policy = *parts.policy;
+  MemoryQuestion question{.values = values,
+                          .trained = parts.optimizer->trainable(),
+                          .micro_batch_tokens = config.train.micro_batch_tokens,
+                          .completion_tokens = config.rollout.max_completion_length,
+                          .samples = kind == Kind::kRl ? config.rollout.num_generations : 0,
+                          .prompts = config.train.prompts_per_step,
+                          .recompute = config.model.gradient_checkpointing,
+                          .reference = kind == Kind::kRl && config.algorithm.beta > 0};
   for (int64_t i = 0; i < 3; ++i) {
     const rl::EncodedPuzzle encoded =
         rl::draw_encoded(*parts.mixture, parts.policy->processor(), i, config.rollout.max_prompt_length);
     std::cout << fmt::format("puzzle     {} from {}: {} tokens, answer {}\n", encoded.puzzle.id, encoded.puzzle.source,
                              encoded.prompt.length(), encoded.puzzle.answer);
+    question.prompt_tokens = std::max(question.prompt_tokens, encoded.prompt.length());
+    question.image_tokens =
+        std::max(question.image_tokens,
+                 std::count(encoded.prompt.ids.begin(), encoded.prompt.ids.end(), policy.config().ids.image));
   }
+  std::cout << memory_text(policy.config(), question, policy.dtype(), policy.device().str());
 }
 
 int run(App& app, const Options& options, Kind kind) {

@@ -15,6 +15,8 @@
 namespace ssl4rl::image {
 namespace {
 
+constexpr uint64_t kMostPixels = 178'956'970;  // what Pillow refuses as a "decompression bomb"
+
 // libjpeg fills what is missing of a cut-off file with grey and only warns; Pillow refuses it, and so do we. True if
 // the data of a JPEG runs to its end-of-image marker.
 bool jpeg_is_whole(std::string_view bytes) {
@@ -143,6 +145,8 @@ Image decode(std::string_view bytes, Orientation orientation) {
   const Format format = format_of(bytes);
   if (format == Format::kJpeg && !jpeg_is_whole(bytes)) fail("cannot be decoded: the JPEG data is cut off");
   if (format == Format::kPng && !png_is_whole(bytes)) fail("cannot be decoded: the PNG data is cut off");
+  if (const auto size = dimensions_of(bytes); size && size->width * size->height > kMostPixels)
+    fail("cannot be decoded: {}×{} pixels, more than the limit of {}", size->width, size->height, kMostPixels);
   if (format == Format::kTiff) return decode_tiff(bytes);
   Image image = decode_as_stored(bytes, format);
   return orientation == Orientation::kApply ? turned(std::move(image), orientation_of(bytes)) : image;

@@ -4,7 +4,6 @@
 #include <cstdio>
 
 extern "C" {
-#include <jerror.h>
 #include <jpeglib.h>
 }
 
@@ -12,8 +11,6 @@ extern "C" {
 
 namespace ssl4rl::image {
 namespace {
-
-constexpr uint64_t kMostPixels = 178'956'970;  // Pillow's limit
 
 struct ErrorHandler {
   jpeg_error_mgr base;
@@ -32,7 +29,6 @@ bool read_rows(jpeg_decompress_struct& info, ErrorHandler& errors, std::string_v
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(&info, TRUE);
   info.out_color_space = JCS_CMYK;
-  if (uint64_t{info.image_width} * info.image_height > kMostPixels) ERREXIT(&info, JERR_OUT_OF_MEMORY);
   jpeg_start_decompress(&info);
   image = Image(static_cast<int>(info.output_width), static_cast<int>(info.output_height));
   row.resize(size_t{info.output_width} * 4);

@@ -1,5 +1,6 @@
 #include "metadata.h"
 
+#include <cstdlib>
 #include <functional>
 
 namespace ssl4rl::image {
@@ -35,6 +36,16 @@ void for_each_segment(std::string_view bytes, const std::function<void(uint8_t, 
     visit(marker, bytes.substr(at + 4, length - 2));
     at += 2 + length;
   }
+}
+
+// The content of the segment that begins the frame: precision, height, width, components.
+std::string_view frame_of_jpeg(std::string_view bytes) {
+  std::string_view frame;
+  for_each_segment(bytes, [&](uint8_t marker, std::string_view content) {
+    const bool is_frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+    if (is_frame && content.size() >= 6) frame = content;
+  });
+  return frame;
 }
 
 struct Metadata {
@@ -153,12 +164,46 @@ int orientation_of(std::string_view bytes) {
 }
 
 int jpeg_components(std::string_view bytes) {
-  int components = 0;
-  for_each_segment(bytes, [&](uint8_t marker, std::string_view content) {
-    const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-    if (frame && content.size() >= 6) components = static_cast<uint8_t>(content[5]);
-  });
-  return components;
+  const std::string_view frame = frame_of_jpeg(bytes);
+  return frame.empty() ? 0 : static_cast<uint8_t>(frame[5]);
+}
+
+std::optional<Dimensions> dimensions_of(std::string_view bytes) {
+  switch (format_of(bytes)) {
+    case Format::kJpeg: {
+      const std::string_view frame = frame_of_jpeg(bytes);
+      if (frame.empty()) return {};
+      return Dimensions{big_endian(frame, 3, 2), big_endian(frame, 1, 2)};
+    }
+    case Format::kPng:
+      if (bytes.size() < 24) return {};
+      return Dimensions{big_endian(bytes, 16, 4), big_endian(bytes, 20, 4)};
+    case Format::kWebp: {
+      if (bytes.size() < 30) return {};
+      const std::string_view kind = bytes.substr(12, 4);
+      if (kind == "VP8X")
+        return Dimensions{little_endian(bytes, 24, 3) + uint64_t{1}, little_endian(bytes, 27, 3) + uint64_t{1}};
+      if (kind == "VP8 ")
+        return Dimensions{little_endian(bytes, 26, 2) & 0x3FFFu, little_endian(bytes, 28, 2) & 0x3FFFu};
+      const uint32_t bits = little_endian(bytes, 21, 4);
+      return Dimensions{(bits & 0x3FFFu) + uint64_t{1}, (bits >> 14 & 0x3FFFu) + uint64_t{1}};
+    }
+    case Format::kTiff: {
+      const auto width = tiff_tag(bytes, 256), height = tiff_tag(bytes, 257);
+      if (!width || !height) return {};
+      return Dimensions{*width, *height};
+    }
+    case Format::kOther:
+      break;
+  }
+  if (bytes.starts_with("BM") && bytes.size() >= 26) {
+    const auto absolute = [&](size_t at) {
+      return static_cast<uint64_t>(std::abs(int64_t{static_cast<int32_t>(little_endian(bytes, at, 4))}));
+    };
+    return little_endian(bytes, 14, 4) == 12 ? Dimensions{little_endian(bytes, 18, 2), little_endian(bytes, 20, 2)}
+                                             : Dimensions{absolute(18), absolute(22)};
+  }
+  return {};
 }
 
 }  // namespace ssl4rl::image

@@ -11,6 +11,12 @@ enum class Format { kJpeg, kPng, kWebp, kTiff, kOther };
 
 [[nodiscard]] Format format_of(std::string_view bytes);
 
+struct Dimensions {
+  uint64_t width = 0, height = 0;
+};
+/// As the header of a JPEG, PNG, WebP, TIFF or BMP says; nothing where it cannot be found.
+[[nodiscard]] std::optional<Dimensions> dimensions_of(std::string_view bytes);
+
 /// The EXIF orientation (1 to 8) of a JPEG, PNG, WebP or TIFF, else the one in its XMP, else 1, as Pillow's getexif
 /// finds it.
 [[nodiscard]] int orientation_of(std::string_view bytes);

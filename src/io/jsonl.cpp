@@ -19,7 +19,7 @@ void for_each_json_line(std::istream& in, const std::string& name, const std::fu
     Json object;
     try {
       object = Json::parse(text);
-    } catch (const Json::parse_error& e) {
+    } catch (const Json::exception& e) {
       fail("{}:{}: not valid JSON: {}", name, line, parse_error_text(e));
     }
     if (!object.is_object()) fail("{}:{}: expected a JSON object, found {}", name, line, object.type_name());
@@ -46,7 +46,7 @@ Json read_json(const std::filesystem::path& path) {
   const std::string text = read_file(path);
   try {
     return Json::parse(text);
-  } catch (const Json::parse_error& e) {
+  } catch (const Json::exception& e) {
     fail("{}: not valid JSON: {}", path.string(), parse_error_text(e));
   }
 }

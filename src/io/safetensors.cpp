@@ -1,5 +1,8 @@
 #include "ssl4rl/io/safetensors.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <ATen/ATen.h>
 #include <ATen/MapAllocator.h>
 
@@ -11,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/io/file.h"
@@ -62,7 +66,7 @@ Json parse_header(const std::string& text, const fs::path& path) {
     if (!header.is_object()) fail("{}: the safetensors header is not an object", path.string());
     if (duplicate) fail("{}: tensor {} stands twice in the safetensors header", path.string(), *duplicate);
     return header;
-  } catch (const Json::parse_error& e) {
+  } catch (const Json::exception& e) {
     fail("{}: the safetensors header is not valid JSON: {}", path.string(), parse_error_text(e));
   }
 }
@@ -71,6 +75,10 @@ TensorInfo parse_entry(const Json& entry, const std::string& name, const fs::pat
   TensorInfo info;
   try {
     info.dtype = entry.at("dtype").get<std::string>();
+    for (const char* key : {"shape", "data_offsets"})
+      for (const Json& number : entry.at(key))
+        if (!number.is_number_integer())
+          fail("{}: tensor {}: \"{}\" holds {}, expected integers", path.string(), name, key, number.dump());
     entry.at("shape").get_to(info.shape);
     const auto offsets = entry.at("data_offsets").get<std::array<int64_t, 2>>();
     info.begin = offsets[0];
@@ -162,6 +170,17 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
       bytes.mutable_data_ptr(), info.shape, [bytes](void*) {}, at::TensorOptions().dtype(dtype->type));
 }
 
+void SafetensorsFile::release(const std::string& name) const {
+  const TensorInfo& info = tensors_.at(name);
+  if (info.begin == info.end) return;
+  // Whole pages inside the tensor; the mapping is private and was not written to, so nothing is lost.
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(data_.const_data_ptr()) + static_cast<uintptr_t>(info.begin);
+  const uintptr_t end = begin + static_cast<uintptr_t>(info.end - info.begin), first = (begin + page - 1) / page * page,
+                  last = end / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 SafetensorsModel::SafetensorsModel(const fs::path& path) {
   if (!fs::exists(path)) fail("{}: no such model", path.string());
   std::map<std::string, std::set<std::string>> promised;  // file → tensors
@@ -209,53 +228,85 @@ at::Tensor SafetensorsModel::tensor(const std::string& name) const {
   return files_[found->second].tensor(name);
 }
 
-void write_safetensors(const fs::path& path, const NamedTensors& tensors) {
-  nlohmann::ordered_json header;
-  header["__metadata__"] = {{"format", "pt"}};
+void SafetensorsModel::release(const std::string& name) const { files_[where_.at(name)].release(name); }
+
+namespace {
+
+int64_t bytes_of(const TensorSpec& spec) {
+  int64_t bytes = static_cast<int64_t>(c10::elementSize(spec.dtype));
+  for (const int64_t extent : spec.shape) bytes *= extent;
+  return bytes;
+}
+
+void write_tensors(const fs::path& path, std::span<const TensorSpec> specs,
+                   const std::function<at::Tensor(size_t)>& make) {
+  std::string header = R"({"__metadata__":{"format":"pt"})";
+  std::set<std::string> names;
   int64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    SSL4RL_CHECK(!header.contains(name), "tensor {} twice", name);
-    const int64_t bytes = static_cast<int64_t>(tensor.nbytes());
-    header[name] = {{"dtype", safetensors_dtype(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, offset + bytes}}};
+  for (const TensorSpec& spec : specs) {
+    SSL4RL_CHECK(names.insert(spec.name).second, "tensor {} twice", spec.name);
+    const int64_t bytes = bytes_of(spec);
+    const nlohmann::ordered_json entry{
+        {"dtype", safetensors_dtype(spec.dtype)}, {"shape", spec.shape}, {"data_offsets", {offset, offset + bytes}}};
+    header += fmt::format(",{}:{}", nlohmann::ordered_json(spec.name).dump(), entry.dump());
     offset += bytes;
   }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const uint64_t size = text.size();
+  header += "}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t size = header.size();
   AtomicFile file(path);
   file.write({reinterpret_cast<const char*>(&size), sizeof size});
-  file.write(text);
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor host = tensor.to(at::kCPU).contiguous();
+  file.write(header);
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const at::Tensor host = make(i).to(at::kCPU).contiguous();
+    SSL4RL_CHECK(host.scalar_type() == specs[i].dtype && host.sizes() == at::IntArrayRef(specs[i].shape),
+                 "tensor {} is not as announced", specs[i].name);
     file.write({static_cast<const char*>(host.const_data_ptr()), static_cast<size_t>(host.nbytes())});
   }
   file.commit();
 }
 
-void write_sharded_safetensors(const fs::path& folder, const NamedTensors& tensors, int64_t shard_bytes) {
-  std::vector<NamedTensors> shards(1);
+std::vector<TensorSpec> specs_of(const NamedTensors& tensors) {
+  std::vector<TensorSpec> specs;
+  for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+  return specs;
+}
+
+}  // namespace
+
+void write_safetensors(const fs::path& path, const NamedTensors& tensors) {
+  write_tensors(path, specs_of(tensors), [&](size_t i) { return tensors[i].second; });
+}
+
+void write_sharded_safetensors(const fs::path& folder, const std::vector<TensorSpec>& specs,
+                               const std::function<at::Tensor(size_t)>& make, int64_t shard_bytes) {
+  std::vector<size_t> begins{0};  // the first tensor of each shard
   int64_t in_shard = 0, total = 0;
-  for (const auto& named : tensors) {
-    const auto bytes = static_cast<int64_t>(named.second.nbytes());
-    if (in_shard + bytes > shard_bytes && !shards.back().empty()) {
-      shards.emplace_back();
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const int64_t bytes = bytes_of(specs[i]);
+    if (in_shard + bytes > shard_bytes && i > begins.back()) {
+      begins.push_back(i);
       in_shard = 0;
     }
-    shards.back().push_back(named);
     in_shard += bytes;
     total += bytes;
   }
-  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", tensors);
-  nlohmann::ordered_json index;
-  index["metadata"]["total_size"] = total;
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    write_safetensors(folder / name, shards[i]);
-    for (const auto& [tensor, value] : shards[i]) index["weight_map"][tensor] = name;
+  if (begins.size() == 1) return write_tensors(folder / "model.safetensors", specs, make);
+  nlohmann::json weight_map = nlohmann::json::object();
+  for (size_t shard = 0; shard < begins.size(); ++shard) {
+    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, begins.size());
+    const size_t begin = begins[shard], end = shard + 1 < begins.size() ? begins[shard + 1] : specs.size();
+    write_tensors(folder / name, std::span(specs).subspan(begin, end - begin),
+                  [&](size_t i) { return make(begin + i); });
+    for (size_t i = begin; i < end; ++i) weight_map[specs[i].name] = name;
   }
+  const nlohmann::ordered_json index{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
   write_file(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+void write_sharded_safetensors(const fs::path& folder, const NamedTensors& tensors, int64_t shard_bytes) {
+  write_sharded_safetensors(
+      folder, specs_of(tensors), [&](size_t i) { return tensors[i].second; }, shard_bytes);
 }
 
 }  // namespace ssl4rl::io

@@ -1,11 +1,14 @@
 // Typed access to a JSON object of a model directory; errors name the file and the key.
 #pragma once
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/io/jsonl.h"
@@ -35,6 +38,7 @@ class JsonReader {
   template <typename T>
   [[nodiscard]] T get(std::string_view key) const {
     if (!has(key)) fail("{}: lacks \"{}\"", file_, name(key));
+    check_integers<T>(json_[key], key);
     try {
       return json_[key].template get<T>();
     } catch (const Json::exception& e) {
@@ -57,6 +61,19 @@ class JsonReader {
   }
 
  private:
+  // Numbers that an integer must not be read from: with a fraction, or out of range.
+  template <typename T>
+  void check_integers(const Json& value, std::string_view key) const {
+    if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+      if (value.is_array())
+        for (const Json& element : value) check_integers<int64_t>(element, key);
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      const bool fraction = value.is_number_float() && !(std::abs(value.get<double>()) < 9e15 &&
+                                                         value.get<double>() == std::floor(value.get<double>()));
+      const bool large = value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX);
+      if (fraction || large) fail("{}: \"{}\": expected an integer, found {}", file_, name(key), value.dump());
+    }
+  }
   [[nodiscard]] int64_t checked(std::string_view key, int64_t value) const {
     if (value <= 0 || value > (int64_t{1} << 40))
       fail("{}: \"{}\": expected a positive integer, found {}", file_, name(key), value);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 #include "ssl4rl/base/error.h"
 
@@ -133,7 +134,7 @@ void describe_vision(const VisionConfig& c, const WeightNames& names, int64_t ou
 
 // Names of a list, the first few of them.
 std::string some(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 8;
+  constexpr size_t kShown = 16;
   const std::vector<std::string> first(names.begin(),
                                        names.begin() + static_cast<ptrdiff_t>(std::min(kShown, names.size())));
   return fmt::format("{}{}", fmt::join(first, ", "),
@@ -173,12 +174,14 @@ std::string published_name(const WeightNames& names, const std::string& table_na
   return table_name;
 }
 
-void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
-                  Weights& weights) {
-  std::map<std::string, std::string> in_file;  // the table's name → name in the file
+namespace {
+
+// The table's name → name in the file. Throws Error where the files do not hold the table's tensors.
+std::map<std::string, std::string> match(const ModelConfig& config, const std::vector<Parameter>& table,
+                                         const io::SafetensorsModel& files) {
+  std::map<std::string, std::string> in_file;
   for (const std::string& name : files.names()) in_file[table_name(name)] = name;
 
-  const auto table = parameter_table(config, weights);
   std::vector<std::string> missing, misshapen;
   std::set<std::string> wanted;
   for (const Parameter& parameter : table)
@@ -204,13 +207,27 @@ void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, 
     fail("{}: the weights do not fit config.json; {}", files.files().front().path().parent_path().string(),
          fmt::join(complaints, "; "));
   }
+  return in_file;
+}
 
+}  // namespace
+
+void check_weights(const ModelConfig& config, const io::SafetensorsModel& files) {
+  Weights weights;
+  (void)match(config, parameter_table(config, weights), files);
+}
+
+void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
+                  Weights& weights) {
+  const auto table = parameter_table(config, weights);
+  const auto in_file = match(config, table, files);
   const at::NoGradGuard no_grad;
   for (const Parameter& parameter : table) {
     *parameter.tensor = at::empty(parameter.shape, options);
     for (const auto& piece : parameter.pieces) {
       Tensor rows = parameter.tensor->narrow(0, piece.first_row, piece.rows);
       rows.copy_(files.tensor(in_file.at(piece.name)).reshape(rows.sizes()));
+      files.release(in_file.at(piece.name));
     }
   }
   if (config.text.tie_embeddings) weights.head = weights.embedding;

@@ -1,9 +1,9 @@
 // Chooses the loops for the processor at hand.
 #include "kernels.h"
 
-// MKL, inside LibTorch, asks who made the processor before it asks what it can do, and gives every vendor but Intel a path
-// for AVX2: half the speed of an AMD processor with AVX-512 (docs/performance.md). This definition takes the place of its
-// own; which instructions the processor has is still read from the processor.
+// MKL, inside LibTorch, asks who made the processor before it asks what it can do, and gives every vendor but Intel a
+// path for AVX2: half the speed of an AMD processor with AVX-512 (docs/performance.md). This definition takes the place
+// of its own; which instructions the processor has is still read from the processor.
 extern "C" int mkl_serv_intel_cpu_true() { return 1; }
 
 namespace ssl4rl::nn::kernels {

@@ -112,10 +112,11 @@ void Trainer::generate(std::vector<Group*> groups, Step& step) {
     requests.push_back({&group->puzzle.prompt, config_.rollout.num_generations,
                         static_cast<uint64_t>(group->puzzle.puzzle.index),
                         static_cast<uint64_t>(group->puzzle.puzzle.attempt)});
-  const rollout::SamplingPlan plan{{config_.rollout.temperature, config_.rollout.top_p, config_.rollout.top_k, config_.rollout.min_p},
-                                   config_.rollout.max_completion_length,
-                                   config_.rollout.stop,
-                                   run_.seed};
+  const rollout::SamplingPlan plan{
+      {config_.rollout.temperature, config_.rollout.top_p, config_.rollout.top_k, config_.rollout.min_p},
+      config_.rollout.max_completion_length,
+      config_.rollout.stop,
+      run_.seed};
   rollout::Generation drawn = engine_.generate(requests, plan, [this](int64_t) { run_.interrupt.check(); });
   step.masked_mass = std::max(step.masked_mass, drawn.masked_mass);
   for (size_t g = 0; g < groups.size(); ++g) {

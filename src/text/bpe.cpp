@@ -322,6 +322,7 @@ void check_pre_tokenizer(const Json& pre_tokenizer, const std::string& path) {
 std::vector<AddedToken> read_added_tokens(const Json& list, const std::string& path) {
   std::vector<AddedToken> tokens;
   for (const Json& entry : list) {
+    if (!entry.at("id").is_number_integer()) fail("{}: an added token has the id {}", path, entry.at("id").dump());
     tokens.push_back({entry.at("id").get<int64_t>(), entry.at("content").get<std::string>(),
                       entry.value("special", false), entry.value("normalized", false), entry.value("lstrip", false),
                       entry.value("rstrip", false), entry.value("single_word", false)});

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -31,6 +32,8 @@ class SafetensorsFile {
   /// A view of the mapping (a copy where the data is misaligned for its type). Throws Error on an unknown name or
   /// dtype.
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
+  /// Gives back the memory that reading a tensor has taken; the next reading takes it from the file again.
+  void release(const std::string& name) const;
 
  private:
   std::filesystem::path path_;
@@ -49,6 +52,7 @@ class SafetensorsModel {
   [[nodiscard]] bool contains(const std::string& name) const { return where_.contains(name); }
   [[nodiscard]] const TensorInfo& info(const std::string& name) const;
   [[nodiscard]] at::Tensor tensor(const std::string& name) const;
+  void release(const std::string& name) const;
   [[nodiscard]] const std::vector<SafetensorsFile>& files() const { return files_; }
 
  private:
@@ -61,7 +65,17 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// Writes the tensors in the given order, atomically, with __metadata__ {"format": "pt"}.
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors);
 
-/// Writes FOLDER/model.safetensors, or shards of at most `shard_bytes` with an index, as transformers does.
+struct TensorSpec {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+};
+
+/// Writes FOLDER/model.safetensors, or shards of at most `shard_bytes` with an index, as transformers does. `make`
+/// gives the i-th tensor, of its specification's type and shape, when its turn comes: one is held at a time.
+void write_sharded_safetensors(const std::filesystem::path& folder, const std::vector<TensorSpec>& specs,
+                               const std::function<at::Tensor(size_t i)>& make, int64_t shard_bytes = 5'000'000'000);
+/// The same for tensors that are there.
 void write_sharded_safetensors(const std::filesystem::path& folder, const NamedTensors& tensors,
                                int64_t shard_bytes = 5'000'000'000);
 

@@ -88,6 +88,9 @@ struct Parameter {
 /// The table of all parameters. With tied embeddings the head is not in it.
 [[nodiscard]] std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights);
 
+/// Throws Error listing the tensors that are missing, unexpected or of another shape than the configuration needs.
+void check_weights(const ModelConfig& config, const io::SafetensorsModel& files);
+
 /// Allocates all tensors of the table, filled from the files (converted tensor by tensor). Throws Error listing what is
 /// missing, unexpected or of another shape.
 void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,

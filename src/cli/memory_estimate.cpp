@@ -1,0 +1,82 @@
+#include "memory_estimate.h"
+
+#include <c10/core/ScalarType.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "ssl4rl/rollout/engine.h"
+
+namespace ssl4rl::cli {
+namespace {
+
+// Values that a decoder layer keeps for a token: the input of each norm and its output, queries, keys and values (twice
+// with normalised heads), the attention's output, gate and up, their product.
+int64_t decoder_values(const models::TextConfig& c) {
+  const int64_t heads = (c.heads + 2 * c.key_heads) * c.head_dim;
+  return 4 * c.hidden_size + heads * (c.qk_norm ? 2 : 1) + c.heads * c.head_dim + 3 * c.intermediate_size;
+}
+
+// The same of a block of the vision tower, for a patch.
+int64_t vision_values(const models::VisionConfig& c) {
+  const int64_t wide = c.feed_forward == models::FeedForward::kSwiGlu      ? 3
+                       : c.feed_forward == models::FeedForward::kQuickGelu ? 4
+                                                                           : 2;
+  return 8 * c.hidden_size + wide * c.intermediate_size;
+}
+
+std::string gib(int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30)); }
+
+std::string line(const char* label, const std::string& where, const MemoryEstimate& m) {
+  return fmt::format(
+      "{:<10} {} GiB {}: weights {}, gradients {}, optimiser {}, {}activations {}, cache of the rollouts {}\n", label,
+      gib(m.peak()), where, gib(m.weights), gib(m.gradients), gib(m.optimizer),
+      m.reference > 0 ? "reference " + gib(m.reference) + ", " : "", gib(m.activations), gib(m.cache));
+}
+
+}  // namespace
+
+MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQuestion& q, at::ScalarType dtype) {
+  const auto size = static_cast<int64_t>(c10::elementSize(dtype));
+  constexpr int64_t kFloat = 4;
+  MemoryEstimate m;
+  m.weights = q.values * size;
+  m.gradients = q.trained * size;
+  m.optimizer = q.trained * kFloat * (size < kFloat ? 3 : 2);
+  if (q.reference) m.reference = q.trained * size;  // frozen parts are shared
+
+  const models::TextConfig& text = model.text;
+  const int64_t per_prompt = q.prompt_tokens + std::max<int64_t>(q.samples, 1) * q.completion_tokens;
+  const int64_t tokens = std::max(q.micro_batch_tokens, std::min(per_prompt, q.prompt_tokens + q.completion_tokens));
+  const int64_t images = q.image_tokens * std::max<int64_t>(1, tokens / std::max<int64_t>(1, per_prompt));
+  const int64_t patches = images * model.vision.merge_size * model.vision.merge_size;
+  const int64_t decoder = tokens * (q.recompute ? text.layers * text.hidden_size + decoder_values(text)
+                                                : text.layers * decoder_values(text));
+  const int64_t vision =
+      patches * (q.recompute ? model.vision.depth * model.vision.hidden_size + vision_values(model.vision)
+                             : model.vision.depth * vision_values(model.vision));
+  // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows.
+  const int64_t passing = tokens * (2 * text.hidden_size + 3 * text.intermediate_size);
+  const int64_t logits = std::min<int64_t>(tokens, 512) * text.vocab_size * kFloat * 2;
+  m.activations = (decoder + vision + passing) * size + logits + patches * model.vision.patch_values() * kFloat;
+
+  const int64_t cached = std::min(q.prompts * per_prompt, rollout::EngineLimits{}.cache_tokens);
+  if (q.samples > 0) m.cache = cached * 2 * text.layers * text.key_heads * text.head_dim * size;
+  return m;
+}
+
+std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question, at::ScalarType dtype,
+                        const std::string& device) {
+  const MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
+  constexpr int64_t kOther = int64_t{3} << 29;  // the driver's context, libraries, and memory between blocks: 1.5 GiB
+  std::vector<int64_t> cards{16, 24, 32, 40, 48, 80, 96, 141, 180};  // GiB that a card of that name offers, about
+  std::erase_if(cards, [&](int64_t card) { return gpu.peak() + kOther > (card << 30) / 100 * 97; });
+  const std::string fits = cards.empty() ? "no single card" : fmt::format("cards of {} GiB and more", cards.front());
+  return line("memory", fmt::format("in {} on {}", dtype == at::kBFloat16 ? "bfloat16" : "float32", device),
+              estimate_memory(model, question, dtype)) +
+         line("", fmt::format("in bfloat16 on a GPU ({})", fits), gpu);
+}
+
+}  // namespace ssl4rl::cli
