@@ -26,18 +26,6 @@ std::string group_name(const InputLine& line) {
   return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
-bool same_prompt(const InputLine& a, const InputLine& b) {
-  const auto same_part = [](const text::ContentPart& x, const text::ContentPart& y) {
-    return x.kind == y.kind && x.value == y.value;
-  };
-  const auto same_message = [&](const text::Message& x, const text::Message& y) {
-    return x.role == y.role &&
-           std::equal(x.content.begin(), x.content.end(), y.content.begin(), y.content.end(), same_part);
-  };
-  return a.min_pixels == b.min_pixels && a.max_pixels == b.max_pixels &&
-         std::equal(a.messages.begin(), a.messages.end(), b.messages.begin(), b.messages.end(), same_message);
-}
-
 std::vector<float> old_logprobs(const InputLine& line) {
   const auto found = line.extra.find("logprobs");
   if (found == line.extra.end() || found->is_null()) return {};
