@@ -84,6 +84,7 @@ double Curriculum::level(size_t entry, int64_t step) const {
       if (scheduled.step <= step) level = scheduled.level;
     return level;
   }
+  if (step < e.levels.begin()->first) return e.levels.begin()->second;  // long past: only a dry run asks
   if (recorded_ == 0 && step > kLag) return e.levels.rbegin()->second;  // a preview: as a run begins
   const auto found = e.levels.find(step);
   SSL4RL_CHECK(found != e.levels.end(), "the level of step {} is not known after step {}", step, recorded_);
