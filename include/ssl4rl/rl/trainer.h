@@ -15,6 +15,7 @@
 #include "ssl4rl/rl/loss.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rl/run.h"
+#include "ssl4rl/rl/watch.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::rl {
@@ -43,6 +44,7 @@ struct Step {
   int64_t trained_tokens = 0;
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
+  uint64_t micro_batches = 0;  ///< trained on so far
   std::map<std::string, double> seconds;
 };
 
@@ -84,6 +86,7 @@ class Trainer {
   void measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const;
   void check_gap(const Step& step) const;
   void adapt_beta(Step& step);
+  [[nodiscard]] uint64_t dropout_key(Step& step) const;
 
   Run& run_;
   TrainerConfig config_;
@@ -92,6 +95,7 @@ class Trainer {
   const std::vector<Group> replay_;
   rollout::Engine engine_;
   std::unique_ptr<PromptSource> prompts_;
+  Watch watch_;
 };
 
 }  // namespace ssl4rl::rl
