@@ -70,15 +70,26 @@ std::string Processor::render(std::span<const text::Message> messages) const {
   return text::render(chat_, messages, true);
 }
 
-Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
-                         std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+std::vector<ImagePatches> Processor::patches(std::span<const image::Image> images, std::optional<int64_t> min_pixels,
+                                             std::optional<int64_t> max_pixels) const {
   const PixelBounds bounds{min_pixels.value_or(config_.image.min_pixels),
                            max_pixels.value_or(config_.image.max_pixels)};
   if (bounds.min_pixels <= 0 || bounds.max_pixels < bounds.min_pixels)
     fail("expected 0 < min_pixels ≤ max_pixels, found {} and {}", bounds.min_pixels, bounds.max_pixels);
-  Prompt prompt;
+  std::vector<ImagePatches> result;
   for (const image::Image& picture : images)
-    prompt.images.push_back(to_patches(picture, config_.vision, config_.image, bounds));
+    result.push_back(to_patches(picture, config_.vision, config_.image, bounds));
+  return result;
+}
+
+Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
+                         std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+  return encode(messages, patches(images, min_pixels, max_pixels));
+}
+
+Prompt Processor::encode(std::span<const text::Message> messages, std::vector<ImagePatches> images) const {
+  Prompt prompt;
+  prompt.images = std::move(images);
   const int64_t per_token = config_.vision.merge_size * config_.vision.merge_size;
   size_t next_image = 0;
   for (const int64_t id : tokenizer_->encode(render(messages))) {

@@ -27,6 +27,7 @@ enum class Stream : uint64_t {
   kWeights,      ///< random weights
   kMiniBatch,    ///< the order of PPO's mini-batches
   kDropout,      ///< dropped inputs of LoRA adapters
+  kBenchmark,    ///< options of a benchmark made from a folder of classes
 };
 
 class Rng {

@@ -50,6 +50,12 @@ class Processor {
   /// bounds are the model's own.
   [[nodiscard]] Prompt encode(std::span<const text::Message> messages, std::span<const image::Image> images,
                               std::optional<int64_t> min_pixels = {}, std::optional<int64_t> max_pixels = {}) const;
+  /// The same from images that were cut into patches already (patches()), so that prompts with the same images share
+  /// them.
+  [[nodiscard]] Prompt encode(std::span<const text::Message> messages, std::vector<ImagePatches> images) const;
+  [[nodiscard]] std::vector<ImagePatches> patches(std::span<const image::Image> images,
+                                                  std::optional<int64_t> min_pixels = {},
+                                                  std::optional<int64_t> max_pixels = {}) const;
   /// The prompt as text, with one placeholder per image.
   [[nodiscard]] std::string render(std::span<const text::Message> messages) const;
 

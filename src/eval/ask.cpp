@@ -1,0 +1,108 @@
+#include "ssl4rl/eval/ask.h"
+
+#include <map>
+
+#include "ssl4rl/base/pipeline.h"
+#include "ssl4rl/base/progress.h"
+#include "ssl4rl/rollout/engine.h"
+
+namespace ssl4rl::eval {
+namespace {
+
+constexpr size_t kMostTogether = 16;        // questions about one picture that are encoded as one item
+constexpr int64_t kBatchTokens = 32 << 10;  // prompt tokens of one batch; pictures that are shared count once
+constexpr size_t kBatchRows = 1024;
+
+// Questions about the same pictures.
+struct Bundle {
+  std::vector<size_t> rows;
+  std::vector<models::Prompt> prompts;
+};
+
+Bundle encode(const Dataset& dataset, const PromptStyle& style, std::vector<size_t> rows,
+              const models::Processor& processor, bool jpeg_roundtrip) {
+  std::vector<image::Image> pictures;
+  for (const size_t picture : dataset.row_pictures[rows.front()])
+    pictures.push_back(dataset.pictures[picture].decode(jpeg_roundtrip));
+  const std::vector<models::ImagePatches> patches = processor.patches(pictures);
+  Bundle bundle{std::move(rows), {}};
+  for (const size_t row : bundle.rows)
+    bundle.prompts.push_back(processor.encode(style.messages(dataset, row), patches));
+  return bundle;
+}
+
+int64_t new_tokens(const Bundle& bundle) {
+  int64_t shared = 0;
+  for (const models::ImagePatches& image : bundle.prompts.front().images) shared += image.grid.patches();
+  int64_t tokens = 0;
+  for (const models::Prompt& prompt : bundle.prompts) tokens += prompt.length();
+  return std::max(tokens - shared / 4 * static_cast<int64_t>(bundle.prompts.size() - 1), int64_t{1});
+}
+
+}  // namespace
+
+std::vector<std::vector<size_t>> rows_by_pictures(const Dataset& dataset, const std::vector<size_t>& rows) {
+  std::vector<std::vector<size_t>> groups;
+  std::map<std::vector<size_t>, size_t> open;
+  for (const size_t row : rows) {
+    const auto [place, is_new] = open.try_emplace(dataset.row_pictures[row], groups.size());
+    if (is_new || groups[place->second].size() == kMostTogether) {
+      place->second = groups.size();
+      groups.emplace_back();
+    }
+    groups[place->second].push_back(row);
+  }
+  return groups;
+}
+
+void ask(const Dataset& dataset, const PromptStyle& style, const std::vector<size_t>& rows, const models::Model& model,
+         const AskSettings& settings, const Log& log, const std::function<void()>& poll,
+         const std::function<void(const std::vector<Response>&)>& answered) {
+  const models::Processor& processor = model.processor();
+  const std::vector<std::vector<size_t>> groups = rows_by_pictures(dataset, rows);
+  Pipeline<Bundle> bundles(0, settings.threads, 2 * settings.threads + 32, [&](int64_t i) {
+    return i < static_cast<int64_t>(groups.size())
+               ? encode(dataset, style, groups[static_cast<size_t>(i)], processor, settings.jpeg_roundtrip)
+               : Bundle{};
+  });
+  const rollout::Engine engine(model);
+  const rollout::SamplingPlan plan{{0, 1, 0}, settings.max_new_tokens, {}, 0};
+  Progress progress(log, dataset.benchmark.name, static_cast<int64_t>(rows.size()));
+  int64_t done = 0;
+  for (size_t next = 0; next < groups.size();) {
+    std::vector<Bundle> batch;
+    std::vector<rollout::Request> requests;
+    std::exception_ptr failure;
+    for (int64_t tokens = 0; next < groups.size() && tokens < kBatchTokens && requests.size() < kBatchRows && !failure;
+         ++next) {
+      try {
+        batch.push_back(bundles.next());
+      } catch (...) {
+        failure = std::current_exception();  // what is in the batch already is answered first
+        break;
+      }
+      tokens += new_tokens(batch.back());
+      for (size_t i = 0; i < batch.back().rows.size(); ++i) requests.emplace_back();
+    }
+    size_t r = 0;
+    for (const Bundle& bundle : batch)
+      for (size_t i = 0; i < bundle.rows.size(); ++i) requests[r++] = {&bundle.prompts[i], 1, bundle.rows[i], 0};
+    const rollout::Generation generated = engine.generate(requests, plan, [&](int64_t finished) {
+      if (poll) poll();
+      progress.update(done + finished);
+    });
+    std::vector<Response> responses;
+    r = 0;
+    for (const Bundle& bundle : batch)
+      for (size_t i = 0; i < bundle.rows.size(); ++i, ++r) {
+        const rollout::Completion& completion = generated.completions[r][0];
+        responses.push_back({bundle.rows[i], processor.tokenizer().decode(completion.ids), bundle.prompts[i].length(),
+                             static_cast<int64_t>(completion.ids.size())});
+      }
+    answered(responses);
+    done += static_cast<int64_t>(responses.size());
+    if (failure) std::rethrow_exception(failure);
+  }
+}
+
+}  // namespace ssl4rl::eval
