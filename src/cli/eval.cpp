@@ -142,6 +142,8 @@ eval::BenchSettings bench_settings(const Options& options, const eval::PromptSty
   settings.asking = {options.max_new_tokens.value_or(2048), options.jpeg_roundtrip, data_threads({})};
   settings.baseline = options.baseline;
   settings.xlsx = options.xlsx;
+  const fs::path named = options.predictions ? options.predictions->stem() : options.model.value_or("");
+  settings.model_name = fs::absolute(named / "").lexically_normal().parent_path().filename().string();
   settings.shard = find_shard(options.shard);
   return settings;
 }

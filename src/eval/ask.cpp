@@ -57,7 +57,7 @@ std::vector<std::vector<size_t>> rows_by_pictures(const Dataset& dataset, const 
 
 void ask(const Dataset& dataset, const PromptStyle& style, const std::vector<size_t>& rows, const models::Model& model,
          const AskSettings& settings, const Log& log, const std::function<void()>& poll,
-         const std::function<void(const std::vector<Response>&)>& answered) {
+         const std::function<void(const Response&)>& answered) {
   const models::Processor& processor = model.processor();
   const std::vector<std::vector<size_t>> groups = rows_by_pictures(dataset, rows);
   Pipeline<Bundle> bundles(0, settings.threads, 2 * settings.threads + 32, [&](int64_t i) {
@@ -72,9 +72,9 @@ void ask(const Dataset& dataset, const PromptStyle& style, const std::vector<siz
   for (size_t next = 0; next < groups.size();) {
     std::vector<Bundle> batch;
     std::vector<rollout::Request> requests;
+    size_t count = 0;
     std::exception_ptr failure;
-    for (int64_t tokens = 0; next < groups.size() && tokens < kBatchTokens && requests.size() < kBatchRows && !failure;
-         ++next) {
+    for (int64_t tokens = 0; next < groups.size() && tokens < kBatchTokens && count < kBatchRows && !failure; ++next) {
       try {
         batch.push_back(bundles.next());
       } catch (...) {
@@ -82,25 +82,27 @@ void ask(const Dataset& dataset, const PromptStyle& style, const std::vector<siz
         break;
       }
       tokens += new_tokens(batch.back());
-      for (size_t i = 0; i < batch.back().rows.size(); ++i) requests.emplace_back();
+      count += batch.back().rows.size();
     }
-    size_t r = 0;
+    struct Asked {
+      size_t row;
+      const models::Prompt* prompt;
+    };
+    std::vector<Asked> asked;
     for (const Bundle& bundle : batch)
-      for (size_t i = 0; i < bundle.rows.size(); ++i) requests[r++] = {&bundle.prompts[i], 1, bundle.rows[i], 0};
-    const rollout::Generation generated = engine.generate(requests, plan, [&](int64_t finished) {
+      for (size_t i = 0; i < bundle.rows.size(); ++i) {
+        asked.push_back({bundle.rows[i], &bundle.prompts[i]});
+        requests.push_back({&bundle.prompts[i], 1, bundle.rows[i], 0});
+      }
+    const auto poll_batch = [&](int64_t finished) {
       if (poll) poll();
       progress.update(done + finished);
+    };
+    (void)engine.generate(requests, plan, poll_batch, [&](size_t r, int64_t, const rollout::Completion& completion) {
+      answered({asked[r].row, processor.tokenizer().decode(completion.ids), asked[r].prompt->length(),
+                static_cast<int64_t>(completion.ids.size())});
     });
-    std::vector<Response> responses;
-    r = 0;
-    for (const Bundle& bundle : batch)
-      for (size_t i = 0; i < bundle.rows.size(); ++i, ++r) {
-        const rollout::Completion& completion = generated.completions[r][0];
-        responses.push_back({bundle.rows[i], processor.tokenizer().decode(completion.ids), bundle.prompts[i].length(),
-                             static_cast<int64_t>(completion.ids.size())});
-      }
-    answered(responses);
-    done += static_cast<int64_t>(responses.size());
+    done += static_cast<int64_t>(asked.size());
     if (failure) std::rethrow_exception(failure);
   }
 }

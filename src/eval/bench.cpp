@@ -67,7 +67,8 @@ std::optional<double> chance_of(const Dataset& dataset, const Scorer& scorer, co
 SummaryLine finish(const Dataset& dataset, const BenchSettings& settings, const std::vector<io::Cell>& predictions,
                    const Json& result_settings, const fs::path& folder, const Log& log) {
   io::write_file(folder / "predictions.tsv", predictions_tsv(dataset, predictions));
-  if (settings.xlsx) write_xlsx(folder / (dataset.benchmark.dataset + ".xlsx"), dataset, predictions);
+  if (settings.xlsx)
+    write_xlsx(folder / fmt::format("{}_{}.xlsx", settings.model_name, dataset.benchmark.dataset), dataset, predictions);
   SummaryLine line{.bench = dataset.benchmark.name, .samples = static_cast<int64_t>(dataset.rows())};
   const Profile profile = settings.scoring.matcher.profile;
   if (!dataset.has_answers()) {
@@ -152,10 +153,9 @@ std::optional<SummaryLine> run_bench(const Dataset& dataset, const PromptStyle& 
              mine.size());
   {
     const Scorer scorer(dataset, settings.scoring);
-    ask(dataset, style, open, model, settings.asking, log, poll, [&](const std::vector<Response>& responses) {
-      for (const Response& response : responses) file.append(line_of(dataset, scorer, response));
-      file.sync();
-    });
+    ask(dataset, style, open, model, settings.asking, log, poll,
+        [&](const Response& response) { file.append(line_of(dataset, scorer, response)); });
+    file.sync();
   }
   if (!file.complete(dataset.index)) {
     log.info("{}: shard {} of {} is done; the last shard to finish scores", dataset.benchmark.name,
@@ -168,6 +168,21 @@ std::optional<SummaryLine> run_bench(const Dataset& dataset, const PromptStyle& 
   asking.update(scoring_json(settings));
   asking["model"] = model_fingerprint;
   return finish(dataset, settings, predictions, asking, folder, log);
+}
+
+Scores ask_and_score(const Dataset& dataset, const models::Model& model, const AskSettings& settings, const Log& log,
+                     const std::function<void()>& poll) {
+  std::vector<size_t> rows(dataset.rows());
+  for (size_t row = 0; row < rows.size(); ++row) rows[row] = row;
+  std::vector<io::Cell> predictions(dataset.rows());
+  ask(dataset, PromptStyle("toolkit"), rows, model, settings, log, poll,
+      [&](const Response& response) { predictions[response.row] = response.text; });
+  return Scorer(dataset, {}).score(predictions);
+}
+
+double share_of_best(Kind kind, double overall) {
+  constexpr double kMmeBest = 2800;
+  return overall / (kind == Kind::kMme ? kMmeBest : 100);
 }
 
 void check_baseline(const Dataset& dataset, const fs::path& baseline) { (void)read_baseline(dataset, baseline); }

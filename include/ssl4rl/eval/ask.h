@@ -25,12 +25,12 @@ struct Response {
   int64_t prompt_tokens = 0, tokens = 0;
 };
 
-/// Greedy answers to some rows. `answered` gets them batch by batch; `poll` is called between decode steps and may
-/// throw to stop. An undecodable picture is an Error that names its row; answers that were handed over before are not
-/// lost.
+/// Greedy answers to some rows. `answered` gets each as soon as it is finished; `poll` is called between decode steps
+/// and may throw to stop. An undecodable picture is an Error that names its row; answers that were handed over before
+/// are not lost.
 void ask(const Dataset& dataset, const PromptStyle& style, const std::vector<size_t>& rows, const models::Model& model,
          const AskSettings& settings, const Log& log, const std::function<void()>& poll,
-         const std::function<void(const std::vector<Response>&)>& answered);
+         const std::function<void(const Response&)>& answered);
 
 /// Rows in groups that show the same pictures, each group where its first row stands.
 [[nodiscard]] std::vector<std::vector<size_t>> rows_by_pictures(const Dataset& dataset,

@@ -18,6 +18,7 @@ struct BenchSettings {
   AskSettings asking;
   std::optional<std::filesystem::path> baseline;  ///< another run's output folder
   bool xlsx = false;
+  std::string model_name;  ///< stands in the spreadsheet's name, as in the toolkit
   bool keep_none = false;
   std::optional<Shard> shard;
 };
@@ -29,6 +30,12 @@ struct BenchSettings {
                                                    const std::string& model_fingerprint,
                                                    const std::filesystem::path& output, const Log& log,
                                                    const std::function<void()>& poll);
+
+/// Asks and scores without files, with the toolkit's prompts and newest rules: for evaluations while training.
+[[nodiscard]] Scores ask_and_score(const Dataset& dataset, const models::Model& model, const AskSettings& settings,
+                                   const Log& log, const std::function<void()>& poll);
+/// A benchmark's `overall` as a share of the best that can be reached, from 0 to 1.
+[[nodiscard]] double share_of_best(Kind kind, double overall);
 
 /// Scores predictions that exist already.
 struct GivenPredictions {
