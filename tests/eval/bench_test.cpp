@@ -76,7 +76,7 @@ TEST_F(BenchTest, AStoppedRunGoesOnAndAsksNothingTwice) {
   fs::remove_all(output());
   int polls = 0;
   const auto stop = [&] {
-    if (++polls == 6) throw std::runtime_error("stop");
+    if (++polls == 3) throw std::runtime_error("stop");
   };
   Dataset part = load();
   part.limit_to(3);
