@@ -186,8 +186,10 @@ TEST_F(Program, BrokenImagesAreSkippedAndNamed) {
   const Json audit = io::read_json(path("out/audit.json"));
   EXPECT_EQ(audit["tasks"]["rotation"]["count"], 40);
   EXPECT_EQ(audit["tasks"]["rotation"]["skipped"][0]["source"], "broken.png");
-  for (const Json& line : lines_of(path("out/puzzles.jsonl")))
+  for (const Json& line : lines_of(path("out/puzzles.jsonl"))) {
+    EXPECT_EQ(line["images"].size(), 2u) << "the original and its turned copy";
     for (const auto& image : line["images"]) EXPECT_TRUE(fs::exists(path("out") / image.get<std::string>()));
+  }
 }
 
 TEST_F(Program, RewardScoresTextsWithoutAModel) {
