@@ -1,4 +1,6 @@
 // ssl4rl eval: self-supervised tasks on held-out images.
+#include <fmt/ranges.h>
+
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -111,7 +113,7 @@ Action add_eval(CLI::App& command) {
   auto options = std::make_shared<Options>();
   command
       .add_option("--bench", options->benches,
-                  "self-supervised tasks: rotation, jigsaw, position, contrastive, masked_patch")
+                  fmt::format("self-supervised tasks: {}", fmt::join(tasks::task_names(), ", ")))
       ->required()
       ->type_name("TASK");
   command.add_option("--model", options->model, "Hugging Face model directory or checkpoint")

@@ -6,9 +6,13 @@ namespace ssl4rl::cli {
 
 std::shared_ptr<const tasks::Mixture> make_mixture(const RunConfig& config,
                                                    std::shared_ptr<const tasks::ImagePool> pool) {
+  const bool has_curriculum = config.curriculum.mode != tasks::CurriculumConfig::Mode::kNone;
+  auto curriculum = has_curriculum ? std::make_shared<tasks::Curriculum>(config.curriculum, config.tasks,
+                                                                         config.train.prompts_per_step)
+                                   : nullptr;
   return std::make_shared<const tasks::Mixture>(config.tasks, tasks::Wording(config.prompt, config.tasks),
                                                 std::move(pool), static_cast<uint64_t>(config.run.seed),
-                                                config.data.balance_answers);
+                                                config.data.balance_answers, std::move(curriculum));
 }
 
 eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig& task,
@@ -17,6 +21,7 @@ eval::TaskBench make_task_bench(const RunConfig& config, const tasks::TaskConfig
     fail("no image is held out for the evaluation of {}: raise data.holdout_fraction, or give --data", task.name);
   RunConfig alone = config;
   alone.tasks = {task};
+  alone.curriculum = {};  // a benchmark stays the same while training goes on: each task at its own level
   return {.task = task.name,
           .mixture = make_mixture(alone, std::move(held_out)),
           .reward = config.reward,

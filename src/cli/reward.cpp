@@ -45,6 +45,9 @@ rewards::Expected expected_of(const Json& puzzle, const RunConfig& config) {
   expected.function = configured && configured->reward
                           ? *configured->reward
                           : tasks::make_task(expected.task)->default_reward(expected.preset);
+  if (const auto meta = puzzle.find("meta");
+      meta != puzzle.end() && meta->is_object() && meta->contains("cols") && (*meta)["cols"].is_number_integer())
+    expected.columns = (*meta)["cols"];
   return expected;
 }
 
@@ -59,7 +62,7 @@ int run(App& app, const Options& options) {
   io::for_each_json_line(options.puzzles, [&](Json&& line, int64_t) {
     const std::string id = text_of(line, "id");
     const rewards::Expected expected = expected_of(line, config);
-    if (expected.function != "exact") (void)rewards::answer_reward(expected, "");  // the answer itself must be readable
+    (void)rewards::answer_reward(expected, "");  // the answer itself must be readable
     if (!puzzles.emplace(id, expected).second) fail("id \"{}\" stands twice", id);
   });
   std::string lines;
@@ -67,12 +70,18 @@ int run(App& app, const Options& options) {
     const std::string id = text_of(line, "id"), response = text_of(line, "response");
     const auto found = puzzles.find(id);
     if (found == puzzles.end()) fail("id \"{}\" is not among the puzzles", id);
-    const rewards::Score score = rewards::score(config.reward, config.prompt.style, found->second, response);
-    lines += io::to_line({{"id", id},
-                          {"extracted", score.extracted ? Json(*score.extracted) : Json()},
-                          {"rewards", {{"accuracy", score.accuracy}, {"format", score.format}}},
-                          {"reward", score.total}}) +
-             "\n";
+    std::optional<int64_t> tokens;
+    if (line.contains("tokens") && line["tokens"].is_number_integer()) tokens = line["tokens"].get<int64_t>();
+    if (config.reward.needs_tokens() && !tokens)
+      fail("expected \"tokens\": the response's length, which reward.length and reward.overlong need");
+    const rewards::Score score = rewards::score(config.reward, config.prompt.style, found->second, response, tokens);
+    Json result{{"id", id},
+                {"extracted", score.extracted ? Json(*score.extracted) : Json()},
+                {"rewards", rewards::terms_of(score)},
+                {"reward", score.total}};
+    for (auto& [key, value] : line.items())
+      if (key != "response" && !result.contains(key)) result[key] = value;  // fields that are not ours
+    lines += io::to_line(result) + "\n";
   });
   app.begin_work();
   if (options.output == "-") {

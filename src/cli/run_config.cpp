@@ -15,6 +15,7 @@ constexpr SectionHelp kSections[] = {{"run", "the run as a whole"},
                                      {"model", "the model that is trained"},
                                      {"data", "the images"},
                                      {"tasks", "the puzzles"},
+                                     {"curriculum", "difficulty over the run"},
                                      {"sft", "the supervised start (`ssl4rl sft`)"},
                                      {"prompt", "the questions' wording"},
                                      {"reward", "what a response earns"},
@@ -68,6 +69,7 @@ config::Section RunConfig::describe() {
   model.describe(section("model"));
   data.describe(section("data"));
   root.add("tasks", tasks::task_list(tasks)).help("the mixture of puzzles; a name alone stands for its defaults");
+  curriculum.describe(section("curriculum"));
   sft.describe(section("sft"));
   prompt.describe(section("prompt"));
   reward.describe(section("reward"));
@@ -84,6 +86,7 @@ config::Section read_run_config(RunConfig& config, const std::filesystem::path& 
   config::Section root = config.describe();
   config::read_file(root, file);
   for (const std::string& argument : overrides) config::read_override(root, argument);
+  config.reward.check(config.prompt);
   if (config.run.name.empty()) config.run.name = file.stem().string();
   return root;
 }
@@ -91,6 +94,7 @@ config::Section read_run_config(RunConfig& config, const std::filesystem::path& 
 void read_run_config(RunConfig& config, const std::vector<std::string>& overrides) {
   config::Section root = config.describe();
   for (const std::string& argument : overrides) config::read_override(root, argument);
+  config.reward.check(config.prompt);
 }
 
 std::string configuration_help() {

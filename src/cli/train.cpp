@@ -61,7 +61,8 @@ Input read_input(App& app, const Options& options, Kind kind) {
     input.conversations.emplace(*config.sft.data, input.processor, static_cast<uint64_t>(config.run.seed));
   input.from_file = !input.replay.empty() || input.conversations;
   config.train.check();
-  if (!input.from_file || !config.tasks.empty()) tasks::resolve_tasks(config.tasks);
+  if (!input.from_file || !config.tasks.empty())
+    tasks::resolve_tasks(config.tasks, config.curriculum.mode != tasks::CurriculumConfig::Mode::kNone);
   return input;
 }
 
@@ -153,6 +154,10 @@ Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<tr
   if (checkpoint) {
     parts.state = train::load_checkpoint(checkpoint->folder, *parts.optimizer);
     if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
+  }
+  if (auto* const curriculum = parts.mixture ? parts.mixture->curriculum() : nullptr) {
+    if (checkpoint) curriculum->restore(parts.state.curriculum);
+    parts.state.curriculum = curriculum->state();
   }
   return parts;
 }

@@ -118,10 +118,8 @@ void ask(const TaskBench& bench, const models::Model& model, const std::vector<i
                             .prompt_tokens = question.prompt.length(),
                             .tokens = static_cast<int64_t>(completion.ids.size())};
       const tasks::TaskConfig& task = bench.mixture->task_of(question.puzzle);
-      prediction.score =
-          rewards::score(bench.reward, bench.style,
-                         {question.puzzle.task, question.puzzle.preset, task.reward_function(), question.puzzle.answer},
-                         prediction.text);
+      prediction.score = rewards::score(bench.reward, bench.style, rewards::expected_of(question.puzzle, task),
+                                        prediction.text, prediction.tokens);
       answered(indices[begin + i], question, prediction);
     }
   }
@@ -150,7 +148,7 @@ Json TaskBench::settings() const {
           {"samples", samples},
           {"task_keys", config::to_yaml(section)},
           {"reward", config.reward_function()},
-          {"style", style == tasks::PromptConfig::Style::kThink ? "think" : "answer"},
+          {"style", tasks::style_name(style)},
           {"max_new_tokens", max_new_tokens},
           {"stop", stop},
           {"first_question", mixture->draw(0).question},

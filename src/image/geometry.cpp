@@ -120,30 +120,44 @@ Size largest_inscribed_rectangle(int width, int height, int degrees) {
   return {static_cast<int>(wr), static_cast<int>(hr)};
 }
 
-Image rotated_square(const Image& image, double centre_x, double centre_y, int side, double degrees) {
-  const double angle = radians(degrees), cosine = std::cos(angle), sine = std::sin(angle);
-  Image out(side, side);
-  for (int y = 0; y < side; ++y)
-    for (int x = 0; x < side; ++x) {
-      const double dx = x + 0.5 - side / 2.0, dy = y + 0.5 - side / 2.0;
-      const double sx = centre_x + cosine * dx - sine * dy - 0.5, sy = centre_y + sine * dx + cosine * dy - 0.5;
-      const int ix = static_cast<int>(std::floor(sx)), iy = static_cast<int>(std::floor(sy));
-      std::array<double, 6> wx, wy;
-      for (int k = 0; k < 6; ++k) {
-        wx[static_cast<size_t>(k)] = lanczos(sx - (ix + k - 2));
-        wy[static_cast<size_t>(k)] = lanczos(sy - (iy + k - 2));
+Affine Affine::turn(double degrees, double from_x, double from_y, double to_x, double to_y, double zoom) {
+  const double angle = radians(degrees), cosine = std::cos(angle) / zoom, sine = std::sin(angle) / zoom;
+  return {cosine, -sine, from_x - cosine * to_x + sine * to_y, sine, cosine, from_y - sine * to_x - cosine * to_y};
+}
+
+Image warp(const Image& image, const Affine& map, int width, int height) {
+  constexpr int kTaps = 6, kPhases = 1024;
+  using Weights = std::array<float, kTaps>;
+  static const std::vector<Weights> kTable = [] {  // weights of the taps at −2 … 3 for a point at phase/1024
+    std::vector<Weights> table(kPhases);
+    for (int phase = 0; phase < kPhases; ++phase) {
+      std::array<double, kTaps> exact;
+      double sum = 0;
+      for (int k = 0; k < kTaps; ++k) sum += exact[static_cast<size_t>(k)] = lanczos((phase + 0.5) / kPhases - (k - 2));
+      for (size_t k = 0; k < kTaps; ++k) table[static_cast<size_t>(phase)][k] = static_cast<float>(exact[k] / sum);
+    }
+    return table;
+  }();
+  Image out(width, height);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      const auto [px, py] = map(x + 0.5, y + 0.5);
+      const double sx = px - 0.5, sy = py - 0.5, fx = std::floor(sx), fy = std::floor(sy);
+      const int ix = static_cast<int>(fx), iy = static_cast<int>(fy);
+      const Weights& wx = kTable[static_cast<size_t>((sx - fx) * kPhases)];
+      const Weights& wy = kTable[static_cast<size_t>((sy - fy) * kPhases)];
+      std::array<ptrdiff_t, kTaps> columns;
+      for (int i = 0; i < kTaps; ++i)
+        columns[static_cast<size_t>(i)] = static_cast<ptrdiff_t>(std::clamp(ix + i - 2, 0, image.width - 1)) * 3;
+      float sum[3] = {0, 0, 0};
+      for (int j = 0; j < kTaps; ++j) {
+        const uint8_t* const row = image.row(std::clamp(iy + j - 2, 0, image.height - 1));
+        float part[3] = {0, 0, 0};
+        for (size_t i = 0; i < kTaps; ++i)
+          for (int c = 0; c < 3; ++c) part[c] += wx[i] * static_cast<float>(row[columns[i] + c]);
+        for (int c = 0; c < 3; ++c) sum[c] += wy[static_cast<size_t>(j)] * part[c];
       }
-      double total = 0, sum[3] = {0, 0, 0};
-      for (int j = 0; j < 6; ++j)
-        for (int i = 0; i < 6; ++i) {
-          const double weight = wx[static_cast<size_t>(i)] * wy[static_cast<size_t>(j)];
-          const uint8_t* const p =
-              image.at(std::clamp(ix + i - 2, 0, image.width - 1), std::clamp(iy + j - 2, 0, image.height - 1));
-          total += weight;
-          for (int c = 0; c < 3; ++c) sum[c] += weight * p[c];
-        }
-      for (int c = 0; c < 3; ++c)
-        out.at(x, y)[c] = static_cast<uint8_t>(std::clamp(std::lround(sum[c] / total), 0L, 255L));
+      for (int c = 0; c < 3; ++c) out.at(x, y)[c] = static_cast<uint8_t>(std::clamp(std::lround(sum[c]), 0L, 255L));
     }
   return out;
 }

@@ -103,8 +103,7 @@ std::string completion_lines(const Step& step) {
     const tasks::Puzzle& puzzle = group.puzzle.puzzle;
     for (size_t s = 0; s < group.samples.size(); ++s) {
       const Sample& sample = group.samples[s];
-      const Json rewards =
-          group.recorded ? Json::object() : Json{{"accuracy", sample.score.accuracy}, {"format", sample.score.format}};
+      const Json rewards = group.recorded ? Json::object() : Json(rewards::terms_of(sample.score));
       const Json line{{"step", step.number},
                       {"prompt_id", puzzle.id},
                       {"task", puzzle.task},

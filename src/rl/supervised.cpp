@@ -24,9 +24,7 @@ std::vector<int64_t> target_of(const tasks::Puzzle& puzzle, const Run& run, cons
     Rng rng(run.seed, Stream::kLabel, {static_cast<uint64_t>(puzzle.index), static_cast<uint64_t>(puzzle.attempt)});
     answer = run.mixture->task_of(puzzle).task->random_answer(rng);
   }
-  const std::string text =
-      (style == tasks::PromptConfig::Style::kThink ? "<think>\n</think> <answer>" : "<answer>") + answer + "</answer>";
-  std::vector<int64_t> ids = run.policy.processor().tokenizer().encode(text);
+  std::vector<int64_t> ids = run.policy.processor().tokenizer().encode(tasks::answer_text(style, answer));
   ids.push_back(run.policy.processor().end_of_turn());
   return ids;
 }

@@ -77,6 +77,7 @@ Json Trainer::step(int64_t number) {
     roll_out(step);
     step.seconds["rollout"] = part.take();
     reward(step.groups);
+    note_successes(step);
     if (config_.algorithm.filter_groups) draw_again(step);
     if (config_.algorithm.name == AlgorithmConfig::Estimator::kRemax) roll_out_greedily(step);
     step.seconds["reward"] = part.take();
@@ -90,7 +91,9 @@ Json Trainer::step(int64_t number) {
   if (run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
     run_.directory.write_completions(number, completion_lines(step));
   step.seconds["total"] = whole.take();
-  return step_metrics(step, config_.algorithm, run_.state.skipped_updates);
+  Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);
+  if (!step.successes.empty()) teach_curriculum(step, metrics);
+  return metrics;
 }
 
 std::vector<Group> Trainer::draw() {
@@ -134,13 +137,30 @@ void Trainer::reward(std::vector<Group>& groups) const {
   for (Group& group : groups) {
     const rewards::Expected expected = expected_of(group);
     for (Sample& sample : group.samples)
-      sample.score = rewards::score(config_.reward, config_.style, expected, sample.text);
+      sample.score = rewards::score(config_.reward, config_.style, expected, sample.text, sample.length());
   }
 }
 
+// The curriculum judges fresh puzzles alone: those drawn again were chosen by their reward.
+void Trainer::note_successes(Step& step) const {
+  if (!run_.mixture->curriculum()) return;
+  for (const Group& group : step.groups) {
+    double sum = 0;
+    for (const Sample& sample : group.samples) sum += sample.score.accuracy;
+    step.successes.push_back({group.puzzle.puzzle.entry, sum / static_cast<double>(group.samples.size())});
+  }
+}
+
+// Last in a step: up to here it can be given up and done again.
+void Trainer::teach_curriculum(const Step& step, Json& metrics) {
+  tasks::Curriculum& curriculum = *run_.mixture->curriculum();
+  for (const auto& [task, level] : curriculum.levels(step.number)) metrics["tasks/" + task + "/level"] = level;
+  curriculum.record(step.number, step.successes);
+  run_.state.curriculum = curriculum.state();
+}
+
 rewards::Expected Trainer::expected_of(const Group& group) const {
-  const tasks::Puzzle& puzzle = group.puzzle.puzzle;
-  return {puzzle.task, puzzle.preset, run_.mixture->task_of(puzzle).reward_function(), puzzle.answer};
+  return rewards::expected_of(group.puzzle.puzzle, run_.mixture->task_of(group.puzzle.puzzle));
 }
 
 // Dynamic sampling (DAPO, arXiv 2503.14476): a group of equal reward teaches nothing, so its puzzle is drawn anew.
@@ -169,8 +189,11 @@ void Trainer::roll_out_greedily(Step& step) {
       {.temperature = 0}, config_.rollout.max_completion_length, config_.rollout.stop, run_.seed};
   const rollout::Generation drawn = engine_.generate(requests, plan, [this](int64_t) { run_.interrupt.check(); });
   for (size_t g = 0; g < step.groups.size(); ++g) {
-    const std::string text = run_.policy.processor().tokenizer().decode(drawn.completions[g][0].ids);
-    step.groups[g].baseline = rewards::score(config_.reward, config_.style, expected_of(step.groups[g]), text).total;
+    const auto& ids = drawn.completions[g][0].ids;
+    const std::string text = run_.policy.processor().tokenizer().decode(ids);
+    step.groups[g].baseline = rewards::score(config_.reward, config_.style, expected_of(step.groups[g]), text,
+                                             static_cast<int64_t>(ids.size()))
+                                  .total;
   }
 }
 

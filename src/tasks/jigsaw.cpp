@@ -1,24 +1,29 @@
 // jigsaw: which shown tile belongs at each place?
-#include <fmt/ranges.h>
-
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "draft.h"
 #include "ssl4rl/base/error.h"
-#include "ssl4rl/image/geometry.h"
-#include "ssl4rl/tasks/task.h"
 
 namespace ssl4rl::tasks {
 namespace {
 
-std::string list_text(const std::vector<int>& items) { return fmt::format("{}", fmt::join(items, ",")); }
-
 class Jigsaw final : public Task {
  public:
   std::string name() const override { return "jigsaw"; }
+  std::shared_ptr<Task> clone() const override { return std::make_shared<Jigsaw>(*this); }
+  bool in_paper() const override { return true; }
+  std::vector<std::string> levels() const override {
+    return {"1×3 tiles", "2×2 tiles", "2×3 tiles", "3×3 tiles", "4×4 tiles", "5×5 tiles", "6×6 tiles"};
+  }
+  void set_level(int64_t level) override {
+    constexpr std::array<std::array<int64_t, 2>, 7> kGrids{{{1, 3}, {2, 2}, {2, 3}, {3, 3}, {4, 4}, {5, 5}, {6, 6}}};
+    std::tie(rows_, cols_) =
+        std::pair(kGrids.at(static_cast<size_t>(level))[0], kGrids.at(static_cast<size_t>(level))[1]);
+  }
 
   void describe(config::Section& section) override {
     section.add("rows", rows_).at_least(1).at_most(6).help("rows of tiles");
@@ -28,7 +33,7 @@ class Jigsaw final : public Task {
     section.add("trim", trim_)
         .at_least(0)
         .at_most(0.2)
-        .help("share of a tile's side that is cut from each of its edges, so that seams do not match");
+        .help("share of a tile's shorter side that is cut from each of its edges, so that seams do not match");
     section.add("identity", identity_)
         .unset_means("false hardened, true paper")
         .help("whether the tiles may stand in their true order");
@@ -37,19 +42,14 @@ class Jigsaw final : public Task {
     if (!identity_) identity_ = preset == Preset::kPaper;
     if (tiles() < 2) fail("tasks: jigsaw: rows × cols must be at least 2");
   }
-  int64_t answers() const override {
-    int64_t permutations = 1;
-    for (int64_t i = 2; i <= tiles(); ++i) permutations *= i;
-    return tiles() <= 4 ? permutations - (allows_identity() ? 0 : 1) : 0;
-  }
+  int64_t answers() const override { return tiles() <= 4 ? factorial(tiles()) - (allows_identity() ? 0 : 1) : 0; }
+  AnswerKind answer_kind() const override { return AnswerKind::kPermutation; }
+  int64_t columns() const override { return cols_; }
   std::string default_reward(Preset preset) const override {
     return preset == Preset::kPaper ? "fraction" : "permutation_fraction";
   }
-  std::vector<std::string> rewards() const override { return {"fraction", "permutation_fraction", "exact"}; }
-  // Without the identity, an order that moves every tile is right at one place in (n−1)! of the n!−1 cases.
   double chance(const std::string& reward) const override {
-    const double all = std::tgamma(static_cast<double>(tiles()) + 1), legal = allows_identity() ? all : all - 1;
-    return reward == "exact" ? 1 / legal : all / static_cast<double>(tiles()) / legal;
+    return permutation_chance(reward, tiles(), cols_, allows_identity());
   }
   std::map<std::string, std::vector<std::string>> wordings() const override {
     return {{"tiles", {"rows", "cols", "example"}}, {"composite", {"rows", "cols", "example"}}};
@@ -59,24 +59,23 @@ class Jigsaw final : public Task {
   Draft draw(const Material& material, Preset) const override {
     const image::Image& picture = material.picture;
     const int width = picture.width / static_cast<int>(cols_), height = picture.height / static_cast<int>(rows_);
-    const int cut_x = static_cast<int>(std::lround(width * trim_)),
-              cut_y = static_cast<int>(std::lround(height * trim_));
-    const int shown_width = width - 2 * cut_x, shown_height = height - 2 * cut_y;
-    if (std::min(shown_width, shown_height) < kMinShownSide)
-      throw Unusable{fmt::format("tiles of {}x{} pixels", shown_width, shown_height)};
+    const int cut = static_cast<int>(std::lround(std::min(width, height) * trim_));
+    const int shown_width = width - 2 * cut, shown_height = height - 2 * cut;
+    check_shown(shown_width, shown_height, "tiles");
 
     // order[p]: number of the shown tile that belongs at place p; shown[i]: place of the i-th shown tile. Both 1-based.
-    const std::vector<int> order =
-        material.wanted_answer ? nth_order(*material.wanted_answer) : draw_order(material.rng);
-    std::vector<int> shown(order.size());
-    for (size_t p = 0; p < order.size(); ++p) shown[static_cast<size_t>(order[p] - 1)] = static_cast<int>(p) + 1;
+    // The first of all orders in lexicographic order is the identity.
+    const std::vector<int> order = material.wanted_answer
+                                       ? nth_order(tiles(), *material.wanted_answer + (allows_identity() ? 0 : 1))
+                                       : draw_order(material.rng);
+    const std::vector<int> shown = inverse(order);
 
     Draft draft;
-    nlohmann::ordered_json boxes = nlohmann::ordered_json::array();
+    Json boxes = Json::array();
     std::vector<image::Image> tiles;
     for (const int place : shown) {
       const int row = (place - 1) / static_cast<int>(cols_), column = (place - 1) % static_cast<int>(cols_);
-      const image::Box box{column * width + cut_x, row * height + cut_y, shown_width, shown_height};
+      const image::Box box{column * width + cut, row * height + cut, shown_width, shown_height};
       boxes.push_back(box_json(box));
       tiles.push_back(image::crop(picture, box));
     }
@@ -91,14 +90,8 @@ class Jigsaw final : public Task {
                     {"count", std::to_string(order.size())},
                     {"example", example()}};
     draft.answer = list_text(order);
-    draft.meta = std::make_shared<nlohmann::ordered_json>(
-        nlohmann::ordered_json{{"rows", rows_},
-                               {"cols", cols_},
-                               {"order", order},
-                               {"shown", shown},
-                               {"boxes", boxes},
-                               {"source_size", {picture.width, picture.height}},
-                               {"crop", box_json(picture.box())}});
+    draft.meta = make_meta({{"rows", rows_}, {"cols", cols_}, {"order", order}, {"shown", shown}, {"boxes", boxes}},
+                           picture, picture.box());
     return draft;
   }
 
@@ -109,20 +102,10 @@ class Jigsaw final : public Task {
   [[nodiscard]] bool allows_identity() const { return identity_.value_or(false); }
 
   [[nodiscard]] std::vector<int> draw_order(Rng& rng) const {
-    std::vector<int> order(static_cast<size_t>(tiles()));
-    do {
-      std::iota(order.begin(), order.end(), 1);
-      rng.shuffle(order);
-    } while (!allows_identity() && std::is_sorted(order.begin(), order.end()));
-    return order;
-  }
-
-  // The n-th permutation in lexicographic order; without the identity, the count starts behind it.
-  [[nodiscard]] std::vector<int> nth_order(int64_t n) const {
-    std::vector<int> order(static_cast<size_t>(tiles()));
-    std::iota(order.begin(), order.end(), 1);
-    for (int64_t i = allows_identity() ? 0 : -1; i < n; ++i) std::next_permutation(order.begin(), order.end());
-    return order;
+    while (true) {
+      std::vector<int> order = random_order(tiles(), rng);
+      if (allows_identity() || !std::is_sorted(order.begin(), order.end())) return order;
+    }
   }
 
   // A worked example of the convention: tiles shown moved by one place. It is not its own inverse (but for two tiles,

@@ -1,9 +1,9 @@
 #include "ssl4rl/tasks/mixture.h"
 
 #include <algorithm>
-#include <numeric>
-
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "ssl4rl/base/error.h"
 
@@ -14,31 +14,44 @@ constexpr int kSubstitutes = 200;
 
 }  // namespace
 
-void resolve_tasks(std::vector<TaskConfig>& tasks) {
+void resolve_tasks(std::vector<TaskConfig>& tasks, bool curriculum) {
   if (tasks.empty()) fail("tasks: no task is configured");
   double total = 0;
   for (TaskConfig& task : tasks) {
-    task.task->resolve(task.preset);
+    if (curriculum) task.level = task.level.value_or(0);
+    task.resolve();
     total += task.weight;
   }
   if (total <= 0) fail("tasks: all weights are 0");
 }
 
 Mixture::Mixture(std::vector<TaskConfig> tasks, Wording wording, std::shared_ptr<const ImagePool> pool, uint64_t seed,
-                 bool balance_answers)
+                 bool balance_answers, std::shared_ptr<Curriculum> curriculum)
     : tasks_(std::move(tasks)),
       wording_(std::move(wording)),
       pool_(std::move(pool)),
       seed_(seed),
-      balance_(balance_answers) {
+      balance_(balance_answers),
+      curriculum_(std::move(curriculum)) {
   SSL4RL_CHECK(pool_->size() > 0, "an empty pool");
-  for (const TaskConfig& task : tasks_) weights_.push_back(task.weight);
+  for (const TaskConfig& task : tasks_) {
+    weights_.push_back(task.weight);
+    if (!curriculum_) continue;
+    auto& levels = levels_.emplace_back();
+    for (int64_t level = 0; level <= task.highest_level(); ++level) levels.push_back(task.at_level(level));
+  }
+}
+
+const TaskConfig& Mixture::choose_level(size_t entry, uint64_t index, uint64_t attempt) const {
+  if (!curriculum_) return tasks_[entry];
+  const double level = curriculum_->level(entry, curriculum_->step_of(static_cast<int64_t>(index))),
+               whole = std::floor(level);
+  const bool upper = Rng(seed_, Stream::kLevel, {index, attempt}).chance(level - whole);
+  return levels_[entry][static_cast<size_t>(whole) + (upper ? 1 : 0)];
 }
 
 const TaskConfig& Mixture::task_of(const Puzzle& puzzle) const {
-  for (const TaskConfig& task : tasks_)
-    if (task.task->name() == puzzle.task && task.preset == puzzle.preset) return task;
-  fail("puzzle {} is of the task {}, which is not configured", puzzle.id, puzzle.task);
+  return curriculum_ ? levels_.at(puzzle.entry).at(static_cast<size_t>(puzzle.level.value())) : tasks_.at(puzzle.entry);
 }
 
 Mixture::Permutation Mixture::permutation(int64_t epoch) const {
@@ -70,7 +83,7 @@ std::optional<int64_t> Mixture::balanced_answer(const TaskConfig& task, size_t n
 Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
   const auto i = static_cast<uint64_t>(index), a = static_cast<uint64_t>(attempt);
   const size_t number = Rng(seed_, Stream::kTask, {i}).weighted(weights_);
-  const TaskConfig& config = tasks_[number];
+  const TaskConfig& config = choose_level(number, i, a);
   const std::string& task = config.task->name();
   Rng substitutes(seed_, Stream::kReplacement, {i, a});
   std::string last_reason = "none was tried";
@@ -89,6 +102,7 @@ Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
       }
       throw Unusable{"there is no other usable image"};
     };
+    material.sequence = [&] { return pool_->sequence(which, task); };
     try {
       Draft draft = config.task->draw(material, config.preset);
       Puzzle puzzle{.index = index,
@@ -96,7 +110,10 @@ Puzzle Mixture::draw(int64_t index, int64_t attempt) const {
                     .id = fmt::format("{}/{:06}", task, index),
                     .task = task,
                     .preset = config.preset,
-                    .source = pool_->name(which)};
+                    .entry = number,
+                    .level = config.level,
+                    .source = pool_->name(which),
+                    .label = pool_->label(which)};
       puzzle.question = wording_.question(task, draft);
       puzzle.images = std::move(draft.images);
       puzzle.answer = std::move(draft.answer);
@@ -133,15 +150,18 @@ nlohmann::ordered_json to_json(const Puzzle& puzzle) {
     content.push_back({{"type", "image"}, {"image", image_name(puzzle, k)}});
   }
   content.push_back({{"type", "text"}, {"text", puzzle.question}});
-  return {{"id", puzzle.id},
-          {"task", puzzle.task},
-          {"preset", preset_name(puzzle.preset)},
-          {"source", puzzle.source},
-          {"images", images},
-          {"messages", Json::array({{{"role", "user"}, {"content", content}}})},
-          {"answer", puzzle.answer},
-          {"meta", *puzzle.meta},
-          {"seed", puzzle.seed}};
+  Json json{{"id", puzzle.id},
+            {"task", puzzle.task},
+            {"preset", preset_name(puzzle.preset)},
+            {"source", puzzle.source},
+            {"images", images},
+            {"messages", Json::array({{{"role", "user"}, {"content", content}}})},
+            {"answer", puzzle.answer},
+            {"meta", *puzzle.meta},
+            {"seed", puzzle.seed}};
+  if (puzzle.level) json["level"] = *puzzle.level;
+  if (!puzzle.label.empty()) json["label"] = puzzle.label;
+  return json;
 }
 
 }  // namespace ssl4rl::tasks

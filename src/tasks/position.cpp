@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 
+#include "draft.h"
+#include "ssl4rl/base/error.h"
 #include "ssl4rl/image/augment.h"
-#include "ssl4rl/image/geometry.h"
-#include "ssl4rl/tasks/task.h"
 
 namespace ssl4rl::tasks {
 namespace {
@@ -17,6 +16,17 @@ constexpr std::array kQuadrants{"top-left", "top-right", "bottom-left", "bottom-
 class Position final : public Task {
  public:
   std::string name() const override { return "position"; }
+  std::shared_ptr<Task> clone() const override { return std::make_shared<Position>(*this); }
+  bool in_paper() const override { return true; }
+  std::vector<std::string> levels() const override {
+    return {"large crops", "crops of all sizes, as the reference", "crops of all sizes, recoloured and blurred",
+            "small crops, recoloured and blurred"};
+  }
+  void set_level(int64_t level) override {
+    augment_ = level >= 2 ? Augment::kColour : Augment::kNone;
+    min_crop_ = level == 0 ? 0.6 : level == 3 ? 0.1 : 0.2;
+    max_crop_ = level == 3 ? 0.4 : 0.8;
+  }
 
   void describe(config::Section& section) override {
     section.add("augment", augment_, {{"none", Augment::kNone}, {"colour", Augment::kColour}})
@@ -30,7 +40,9 @@ class Position final : public Task {
         .at_most(1)
         .help("largest side of the crop, as a share of the quadrant's side");
   }
-  void resolve(Preset) override {}
+  void resolve(Preset) override {
+    if (min_crop_ > max_crop_) fail("tasks: position: min_crop {} exceeds max_crop {}", min_crop_, max_crop_);
+  }
   int64_t answers() const override { return 4; }
   std::map<std::string, std::vector<std::string>> wordings() const override { return {{"", {}}}; }
   std::string random_answer(Rng& rng) const override { return kQuadrants.at(static_cast<size_t>(rng.below(4))); }
@@ -58,11 +70,7 @@ class Position final : public Task {
     }
     Draft draft;
     draft.answer = kQuadrants.at(static_cast<size_t>(quadrant));
-    draft.meta = std::make_shared<nlohmann::ordered_json>(
-        nlohmann::ordered_json{{"quadrant", draft.answer},
-                               {"box", box_json(box)},
-                               {"source_size", {picture.width, picture.height}},
-                               {"crop", box_json(picture.box())}});
+    draft.meta = make_meta({{"quadrant", draft.answer}, {"box", box_json(box)}}, picture, picture.box());
     draft.images.push_back(picture);
     draft.images.push_back(std::move(crop));
     return draft;

@@ -58,20 +58,41 @@ std::vector<std::string> placeholders(const std::string& text) {
 
 // What may stand in a task's wordings besides what must.
 const std::set<std::string>& known_placeholders() {
-  static const std::set<std::string> known{"angles",  "granularity",   "rows",           "cols",      "count",
-                                           "example", "example_first", "example_second", "candidates"};
+  static const std::set<std::string> known{"angles",  "answers",       "candidates",     "cols",        "count",
+                                           "example", "example_first", "example_second", "granularity", "most",
+                                           "rows",    "shapes",        "tiles"};
   return known;
 }
 
 }  // namespace
 
 void PromptConfig::describe(config::Section& section) {
-  section.add("style", style, {{"think", Style::kThink}, {"answer", Style::kAnswer}})
-      .help("think: reasoning in <think>, then the answer in <answer>; answer: the answer only");
+  section.add("style", style, {{"think", Style::kThink}, {"answer", Style::kAnswer}, {"boxed", Style::kBoxed}})
+      .help(
+          "think: reasoning in <think>, then the answer in <answer>; answer: the answer only; boxed: reasoning in "
+          "<think>, then the answer in \\boxed{}");
   section.add("template", wording)
       .text_or_yaml_path()
       .unset_means("the built-in wording")
       .help("own wording: a file like configs/prompts.yaml (ending in .yaml or .yml), or the question itself");
+}
+
+const char* style_name(PromptConfig::Style style) {
+  switch (style) {
+    case PromptConfig::Style::kThink:
+      return "think";
+    case PromptConfig::Style::kAnswer:
+      return "answer";
+    case PromptConfig::Style::kBoxed:
+      return "boxed";
+  }
+  return "";
+}
+
+std::string answer_text(PromptConfig::Style style, const std::string& answer) {
+  const std::string thought = style == PromptConfig::Style::kAnswer ? "" : "<think>\n</think> ";
+  return thought +
+         (style == PromptConfig::Style::kBoxed ? "\\boxed{" + answer + "}" : "<answer>" + answer + "</answer>");
 }
 
 Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks)
@@ -101,7 +122,8 @@ Wording::Wording(const PromptConfig& config, std::span<const TaskConfig> tasks)
           fail("{}: the wording of {} has the unknown placeholder {{{}}}; known: {}", origin, key, name,
                fmt::join(known_placeholders(), ", "));
     }
-  const std::string format = config.style == PromptConfig::Style::kThink ? "formats.think" : "formats.answer";
+  const std::string format = fmt::format("formats.{}", style_name(config.style));
+  if (!templates_.contains(format)) fail("{}: has no {}, which prompt.style asks for", origin, format);
   format_ = templates_.at(format);
 }
 

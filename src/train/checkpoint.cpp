@@ -43,6 +43,7 @@ void save_checkpoint(const fs::path& folder, models::Model& model, const AdamW& 
             {"skipped_in_row", state.skipped_in_row},
             {"skipped_updates", state.skipped_updates}};
   if (state.beta) json["beta"] = *state.beta;
+  if (!state.curriculum.empty()) json["curriculum"] = Json::parse(state.curriculum);
   io::write_file(target.folder() / "trainer/state.json", json.dump(2) + "\n");
   Json manifest{{"step", state.step}, {"files", Json::object()}};
   for (const fs::path& file : files_below(target.folder()))
@@ -63,6 +64,7 @@ TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
              .skipped_in_row = json.at("skipped_in_row"),
              .skipped_updates = json.at("skipped_updates")};
     if (json.contains("beta")) state.beta = json["beta"].get<double>();
+    if (json.contains("curriculum")) state.curriculum = json["curriculum"].dump();
   } catch (const Json::exception& e) {
     fail("{}: {}", file.string(), io::parse_error_text(e));
   }

@@ -188,6 +188,7 @@ TEST_F(Program, BrokenImagesAreSkippedAndNamed) {
   EXPECT_EQ(audit["tasks"]["rotation"]["skipped"][0]["source"], "broken.png");
   for (const Json& line : lines_of(path("out/puzzles.jsonl"))) {
     EXPECT_EQ(line["images"].size(), 2u) << "the original and its turned copy";
+    EXPECT_EQ(line["messages"][0]["content"].size(), 3u) << "two images and the question";
     for (const auto& image : line["images"]) EXPECT_TRUE(fs::exists(path("out") / image.get<std::string>()));
   }
 }

@@ -12,8 +12,9 @@ TEST(Page, TextsCannotBecomeMarkup) {
                                                          .subtitle = "<u>",
                                                          .text = "<answer>90</answer>",
                                                          .facts = {{"<k>", "<v>"}},
-                                                         .tag = "\"t\""}}));
-  for (const char* markup : {"<i>", "<u>", "<answer>", "<k>", "<v>", "<title><script>"})
+                                                         .details = {{"<d>", "<e>"}},
+                                                         .tags = {{"task", "\"t\""}}}}));
+  for (const char* markup : {"<i>", "<u>", "<answer>", "<k>", "<v>", "<d>", "<e>", "<title><script>"})
     EXPECT_EQ(html.find(markup), std::string::npos) << markup;
   EXPECT_NE(html.find("&lt;answer&gt;90&lt;/answer&gt;"), std::string::npos);
 }
@@ -27,11 +28,12 @@ TEST(Page, PicturesAreInsideThePage) {
 }
 
 TEST(Page, FilterButtonsStandWhereThereIsSomethingToFilter) {
-  const Card a{.title = "1", .tag = "rotation"}, b{.title = "2", .tag = "jigsaw"};
+  const Card a{.title = "1", .tags = {{"task", "rotation"}, {"level", "1"}}}, b{.title = "2", .tags = {{"task", "jigsaw"}, {"level", "1"}}};
   EXPECT_EQ(cards(std::vector<Card>{a, a}).find("<button"), std::string::npos);
   const std::string mixed = cards(std::vector<Card>{a, b});
-  EXPECT_NE(mixed.find("data-tag=\"jigsaw\""), std::string::npos);
-  EXPECT_NE(mixed.find("data-tag=\"rotation\""), std::string::npos);
+  EXPECT_NE(mixed.find("data-filter=\"task\" data-value=\"jigsaw\""), std::string::npos);
+  EXPECT_NE(mixed.find("data-filter=\"task\" data-value=\"rotation\""), std::string::npos);
+  EXPECT_EQ(mixed.find("data-filter=\"level\""), std::string::npos) << "all cards have one level";
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "ssl4rl/base/error.h"
+
 namespace ssl4rl::rewards {
 namespace {
 
@@ -100,6 +102,97 @@ TEST(Reward, PaperFractionCountsEntryByEntry) {
   EXPECT_EQ(fraction("2.0,4,1,3"), 0.75);
   EXPECT_EQ(fraction("nothing"), 0);
   EXPECT_EQ(jigsaw("1,1,1,1", Preset::kPaper, "permutation_fraction"), 0);
+}
+
+TEST(Reward, PartialRewardsOfPermutations) {
+  const auto of = [](const char* function, const char* said) {
+    return jigsaw(said, Preset::kHardened, function);
+  };  // the truth is 2,4,1,3
+  EXPECT_EQ(of("discounted_fraction", "2,4,1,3"), 1);
+  EXPECT_DOUBLE_EQ(of("discounted_fraction", "2,4,3,1"), 0.1);
+  EXPECT_EQ(of("displacement", "2,4,1,3"), 1);
+  EXPECT_EQ(of("displacement", "4,2,1,3"), 0.75) << "two neighbours exchanged: 1 − 2/8";
+  EXPECT_EQ(of("displacement", "3,1,4,2"), 0) << "reversed";
+  EXPECT_EQ(of("displacement", "2,4,1,1"), 0);
+  EXPECT_DOUBLE_EQ(of("adjacency", "4,1,3,2"), 2.0 / 3) << "in a row: 4 1 and 1 3 lie side by side in the truth";
+  const auto grid = [](const char* said) {
+    return answer_reward({"jigsaw", Preset::kHardened, "adjacency", "2,4,1,3", 2}, said).value_or(0);
+  };
+  EXPECT_EQ(grid("2,4,1,3"), 1);
+  EXPECT_EQ(grid("1,3,2,4"), 0.5) << "two rows of two: both rows hold together, no column does";
+  EXPECT_EQ(grid("4,1,3,2"), 0.25) << "4 above 3 is right; 4 1 are neighbours in reading order only";
+}
+
+TEST(Reward, NumbersAnglesTuplesAndBoxes) {
+  const auto of = [](const char* task, const char* function, const char* truth, const char* said) {
+    return answer_reward({task, Preset::kHardened, function, truth}, said).value_or(-1);
+  };
+  EXPECT_EQ(of("rotation", "angular", "90", "90\u00b0."), 1);
+  EXPECT_EQ(of("rotation", "angular", "10", "350"), 1 - 20.0 / 180);
+  EXPECT_EQ(of("rotation", "angular", "0", "180"), 0);
+  for (const char* bad : {"360", "-90", "ninety", "90 or 180", ""})
+    EXPECT_EQ(of("rotation", "angular", "90", bad), -1) << bad;
+  EXPECT_EQ(of("count", "exact", "4", "4."), 1);
+  EXPECT_EQ(of("zoom", "exact", "2", "2.0"), 1);
+  EXPECT_EQ(of("zoom", "exact", "2.5", "2,5"), -1);
+  EXPECT_EQ(of("count", "relative_error", "4", "5"), 0.75);
+  EXPECT_EQ(of("count", "relative_error", "4", "40"), 0);
+  EXPECT_EQ(of("swap", "exact", "1,4", " 1, 4."), 1);
+  EXPECT_EQ(of("swap", "exact", "1,4", "4,1"), 0);
+  EXPECT_EQ(of("odd_tile", "exact", "3,left-right", "3, Left-Right"), 1);
+  EXPECT_EQ(of("odd_tile", "fraction", "3,left-right", "3,turned"), 0.5);
+  EXPECT_EQ(of("odd_tile", "fraction", "3,left-right", "3,left-right,turned"), 0)
+      << "naming every answer earns nothing";
+  EXPECT_EQ(of("box", "iou", "[0, 0, 500, 500]", "[0, 0, 500, 500]"), 1);
+  EXPECT_EQ(of("box", "iou", "[0, 0, 500, 500]", "250, 0, 500.0, 500"), 1.0 / 3);
+  EXPECT_EQ(of("box", "iou", "[0, 0, 500, 500]", "[600, 600, 100, 100]"), 0);
+  for (const char* bad : {"[0, 0, 500]", "[0, 0, 500, 500, 1]", "[a, 0, 1, 1]", "[-1, 0, 5, 5]", "[0, 0, 1e3, 5]"})
+    EXPECT_EQ(of("box", "iou", "[0, 0, 500, 500]", bad), -1) << bad;
+}
+
+TEST(Reward, BoxedAnswersAreFoundAndChecked) {
+  const auto boxed = [](std::string_view text) { return extract_answer(text, RewardConfig::Extract::kBoxed); };
+  EXPECT_EQ(boxed("so \\boxed{ 90 } it is"), "90");
+  EXPECT_EQ(boxed("\\boxed{1} then \\boxed{2}"), "2");
+  EXPECT_EQ(boxed("\\boxed{\\text{top-left}}"), "top-left");
+  EXPECT_EQ(boxed("\\boxed{a{b}c}"), "a{b}c");
+  EXPECT_EQ(boxed("\\boxed{90"), std::nullopt);
+  EXPECT_EQ(boxed("<answer>90</answer>"), std::nullopt);
+  RewardConfig config{.extract = RewardConfig::Extract::kBoxed};
+  const Expected expected{"rotation", Preset::kHardened, "exact", "90"};
+  EXPECT_EQ(score(config, Style::kBoxed, expected, "<think>a</think> \\boxed{90}").accuracy, 1);
+  EXPECT_EQ(score(config, Style::kBoxed, expected, "<think>a</think> \\boxed{90}").format, 1);
+  EXPECT_EQ(score(config, Style::kBoxed, expected, "\\boxed{0} \\boxed{90}").accuracy, 0)
+      << "hardened: several boxes earn nothing";
+  for (const char* bad : {"\\boxed{90}", "<think>a</think> It is \\boxed{90}", "<think>a</think>\\boxed{90}.",
+                          "<think>\\boxed{1}</think>\\boxed{90}"})
+    EXPECT_EQ(format_reward(bad, Style::kBoxed), 0) << bad;
+  EXPECT_THROW(config.check({}), Error);
+  config.check({.style = Style::kBoxed});
+  config.check({.wording = "own {angles} wording: box it"});
+}
+
+TEST(Reward, FurtherTermsAreOffByDefaultAndAddUp) {
+  const Expected expected{"rotation", Preset::kHardened, "exact", "90"};
+  const std::string text = "<think>a b c a b c a b c</think><answer>90</answer>";
+  EXPECT_TRUE(score({}, Style::kThink, expected, text).further.empty());
+  RewardConfig config{.length = 0.5,
+                      .repetition = 0.1,
+                      .overlong = 1,
+                      .min_length = 10,
+                      .max_length = 20,
+                      .overlong_limit = 100,
+                      .overlong_buffer = 40};
+  const Score inside = score(config, Style::kThink, expected, text, 20);
+  EXPECT_EQ(inside.further.at("length"), 1);
+  EXPECT_EQ(inside.further.at("overlong"), 0);
+  EXPECT_DOUBLE_EQ(inside.total, 1 + 0.5 + 0.1 * inside.further.at("repetition"));
+  EXPECT_EQ(score(config, Style::kThink, expected, text, 21).further.at("length"), 0);
+  EXPECT_EQ(score(config, Style::kThink, expected, text, 80).further.at("overlong"), -0.5);
+  EXPECT_EQ(score(config, Style::kThink, expected, text, 300).further.at("overlong"), -1);
+  EXPECT_EQ(repetition_reward("a b c d e", 3), 0);
+  EXPECT_DOUBLE_EQ(repetition_reward("a b a b a b", 2), -0.6) << "five pairs, two different ones";
+  EXPECT_EQ(repetition_reward("a", 2), 0);
 }
 
 TEST(Reward, FormatWantsThinkThenAnswerAndNothingElse) {

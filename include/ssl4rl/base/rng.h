@@ -27,6 +27,7 @@ enum class Stream : uint64_t {
   kWeights,      ///< random weights
   kMiniBatch,    ///< the order of PPO's mini-batches
   kDropout,      ///< dropped inputs of LoRA adapters
+  kLevel,        ///< a puzzle's level, between two whole ones
 };
 
 class Rng {

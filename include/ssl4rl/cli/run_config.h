@@ -13,6 +13,7 @@
 #include "ssl4rl/rewards/reward.h"
 #include "ssl4rl/rl/config.h"
 #include "ssl4rl/rollout/engine.h"
+#include "ssl4rl/tasks/curriculum.h"
 #include "ssl4rl/tasks/image_source.h"
 #include "ssl4rl/tasks/task.h"
 #include "ssl4rl/tasks/wording.h"
@@ -36,6 +37,7 @@ struct RunConfig {
   ModelSection model;
   tasks::DataConfig data;
   std::vector<tasks::TaskConfig> tasks;
+  tasks::CurriculumConfig curriculum;
   rl::SftConfig sft;
   tasks::PromptConfig prompt;
   rewards::RewardConfig reward;

@@ -24,8 +24,21 @@ struct Size {
 };
 [[nodiscard]] Size largest_inscribed_rectangle(int width, int height, int degrees);
 
-/// The square of `side` pixels around (centre_x, centre_y) of the image turned counter-clockwise by `degrees` about
-/// that point, sampled with Lanczos weights (a = 3). No fill: what lies outside the image repeats its border.
-[[nodiscard]] Image rotated_square(const Image& image, double centre_x, double centre_y, int side, double degrees);
+/// Where an output pixel lies in the source: (a·x + b·y + c, d·x + e·y + f), for pixel centres at (x + ½, y + ½).
+struct Affine {
+  double a = 1, b = 0, c = 0, d = 0, e = 1, f = 0;
+
+  /// The map of a picture turned counter-clockwise by `degrees` and enlarged by `zoom`: the point (from_x, from_y) of
+  /// the source comes to (to_x, to_y).
+  [[nodiscard]] static Affine turn(double degrees, double from_x, double from_y, double to_x, double to_y,
+                                   double zoom = 1);
+  struct Point {
+    double x = 0, y = 0;
+  };
+  [[nodiscard]] Point operator()(double x, double y) const { return {a * x + b * y + c, d * x + e * y + f}; }
+};
+/// Samples a picture with Lanczos weights (a = 3), for scales near 1. No fill: what lies outside the image repeats its
+/// border.
+[[nodiscard]] Image warp(const Image& image, const Affine& map, int width, int height);
 
 }  // namespace ssl4rl::image

@@ -24,13 +24,14 @@ namespace ssl4rl::report {
 /// Horizontal bars with labels and counts (SVG).
 [[nodiscard]] std::string bars(const std::map<std::string, int64_t>& counts);
 
-/// One card of a contact sheet. `tags` are matched by the page's filter buttons.
+/// One card of a contact sheet.
 struct Card {
   std::string title, subtitle;
-  std::vector<std::string> pictures;                       ///< HTML, see picture()
-  std::string text;                                        ///< shown as it is, line breaks kept
-  std::vector<std::pair<std::string, std::string>> facts;  ///< label, value (plain text)
-  std::string tag;
+  std::vector<std::string> pictures;                         ///< HTML, see picture()
+  std::string text;                                          ///< shown as it is, line breaks kept
+  std::vector<std::pair<std::string, std::string>> facts;    ///< label, value (plain text)
+  std::vector<std::pair<std::string, std::string>> details;  ///< label, longer text, folded away
+  std::map<std::string, std::string> tags;                   ///< filter → value; the page has buttons for each filter
 };
 [[nodiscard]] std::string cards(std::span<const Card> all);
 

@@ -43,6 +43,7 @@ struct Step {
   int64_t trained_tokens = 0;
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
+  std::vector<tasks::Curriculum::Outcome> successes;  ///< of the fresh puzzles, with a curriculum
   std::map<std::string, double> seconds;
 };
 
@@ -68,6 +69,8 @@ class Trainer {
   std::vector<Group> draw();
   void roll_out(Step& step);
   void reward(std::vector<Group>& groups) const;
+  void note_successes(Step& step) const;
+  void teach_curriculum(const Step& step, nlohmann::ordered_json& metrics);
   void draw_again(Step& step);
   void roll_out_greedily(Step& step);
   void score_rollout(Step& step);

@@ -1,5 +1,6 @@
 // The user's images: found once, split into training and held-out, decoded when drawn. A broken image is skipped,
-// counted and named, never fatal.
+// counted and named, never fatal. Of an image that isn't being drawn only its name (and its place in a tar file) is
+// kept, so the order of an epoch is an exact permutation even of millions, without a shuffle buffer.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,12 @@
 
 #include "ssl4rl/base/config.h"
 #include "ssl4rl/image/image.h"
+#include "ssl4rl/tasks/task.h"
 
 namespace ssl4rl::tasks {
 
 struct DataConfig {
-  std::vector<std::filesystem::path> images;  ///< folders, searched recursively, or .txt and .jsonl lists
+  std::vector<std::filesystem::path> images;  ///< folders, searched recursively, tar files, or .txt and .jsonl lists
   double holdout_fraction = 0.02;
   int64_t min_side = 56;
   std::optional<int64_t> workers;
@@ -25,13 +27,29 @@ struct DataConfig {
   void describe(config::Section& section);
 };
 
+/// An image: a file, or a member of a tar file.
 struct ImageEntry {
-  std::filesystem::path file;
-  std::string name;  ///< relative to its folder, '/'-separated
+  uint32_t source = 0;              ///< index of the folder or tar file that it lies in
+  std::string name;                 ///< relative to its folder, '/'-separated; of a tar's member: TAR/MEMBER
+  std::string label;                ///< from a list's "label" or a tar's .cls member; "" if there is none
+  uint64_t offset = 0, length = 0;  ///< of a tar's member
 };
 
-/// All images of the configuration, in sorted order. Throws Error where a folder or list is missing or holds no image.
-[[nodiscard]] std::vector<ImageEntry> find_images(const std::vector<std::filesystem::path>& sources);
+struct ImageList {
+  struct Source {
+    std::filesystem::path path;  ///< the folder that names are relative to, or the tar file
+    bool tar = false;
+  };
+  std::vector<Source> sources;
+  std::vector<ImageEntry> entries;
+
+  /// The file that holds an entry.
+  [[nodiscard]] std::filesystem::path file_of(const ImageEntry& entry) const;
+};
+
+/// All images of the configuration: of folders in sorted order, of lists in theirs. Throws Error where a source is
+/// missing, broken or empty.
+[[nodiscard]] ImageList find_images(const std::vector<std::filesystem::path>& sources);
 
 /// Whether an image is held out: the first 8 bytes of SHA-256("SEED/NAME"), as a fraction of 2^64, lie below
 /// `fraction`.
@@ -40,20 +58,26 @@ struct ImageEntry {
 /// The images of one side of the split.
 class ImagePool {
  public:
-  ImagePool(std::vector<ImageEntry> entries, int64_t min_side) : entries_(std::move(entries)), min_side_(min_side) {}
+  ImagePool(ImageList images, int64_t min_side) : images_(std::move(images)), min_side_(min_side) {}
 
-  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(entries_.size()); }
-  [[nodiscard]] const std::string& name(int64_t i) const { return entries_[static_cast<size_t>(i)].name; }
+  [[nodiscard]] int64_t size() const { return static_cast<int64_t>(images_.entries.size()); }
+  [[nodiscard]] const std::string& name(int64_t i) const { return entry(i).name; }
+  [[nodiscard]] const std::string& label(int64_t i) const { return entry(i).label; }
   /// The decoded image, or null where it cannot be used; why is noted under the task's name. Safe from several threads.
   [[nodiscard]] std::shared_ptr<const image::Image> load(int64_t i, const std::string& task) const;
   /// Notes that a task cannot use an image.
   void skip(int64_t i, const std::string& task, std::string reason) const;
+  /// The frames that an image stands among: the images of its folder whose names differ in their last number alone, by
+  /// that number. Throws Unusable if its name holds none.
+  [[nodiscard]] Material::Sequence sequence(int64_t i, const std::string& task) const;
 
   /// task → image → reason, of all images skipped so far.
   [[nodiscard]] std::map<std::string, std::map<std::string, std::string>> skipped() const;
 
  private:
-  std::vector<ImageEntry> entries_;
+  [[nodiscard]] const ImageEntry& entry(int64_t i) const { return images_.entries[static_cast<size_t>(i)]; }
+
+  ImageList images_;
   int64_t min_side_;
   mutable std::mutex mutex_;
   mutable std::map<std::string, std::map<std::string, std::string>> skipped_;

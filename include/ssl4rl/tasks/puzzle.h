@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,10 @@ struct Puzzle {
   std::string id;       ///< "rotation/000003"
   std::string task;
   Preset preset = Preset::kHardened;
-  std::string source;  ///< the image's path relative to its folder
+  size_t entry = 0;                   ///< which entry of the configured `tasks`
+  std::optional<int64_t> level = {};  ///< its difficulty, where one was set
+  std::string source;                 ///< the image's path relative to its folder
+  std::string label;                  ///< of the image, as its list gives it; "" if it gives none
   std::vector<image::Image> images;
   std::string question;  ///< the user's text, format instruction included
   std::string answer;

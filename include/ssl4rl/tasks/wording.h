@@ -12,12 +12,17 @@
 namespace ssl4rl::tasks {
 
 struct PromptConfig {
-  enum class Style { kThink, kAnswer };
+  enum class Style { kThink, kAnswer, kBoxed };
   Style style = Style::kThink;
   std::optional<std::string> wording;  ///< own wording: a YAML file like configs/prompts.yaml, or the question itself
 
   void describe(config::Section& section);
 };
+
+/// "think", "answer" or "boxed".
+[[nodiscard]] const char* style_name(PromptConfig::Style style);
+/// What a model that follows the style says, with an empty thought: the text of a supervised start.
+[[nodiscard]] std::string answer_text(PromptConfig::Style style, const std::string& answer);
 
 class Wording {
  public:

@@ -12,6 +12,7 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "ssl4rl/base/log.h"
@@ -25,6 +26,7 @@ struct TrainerState {
   int64_t skipped_in_row = 0;   ///< updates skipped since the last good one
   int64_t skipped_updates = 0;  ///< altogether
   std::optional<double> beta;   ///< the KL divergence's weight where it is adapted
+  std::string curriculum = {};  ///< levels of the tasks, as JSON text; empty without a curriculum
 };
 
 /// "step-000050".
