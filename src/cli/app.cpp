@@ -24,7 +24,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"train", "RL fine-tuning on self-supervised tasks", add_train},
     {"sft", "supervised start on the same tasks", add_sft},
-    {"eval", "evaluate a model on self-supervised tasks with held-out images", add_eval},
+    {"eval", "evaluate a model on public benchmarks and on self-supervised tasks", add_eval},
     {"generate", "sample completions of prompts from a JSONL file", add_generate},
     {"score", "log-probabilities of given completions", add_score},
     {"preview", "draw puzzles as the trainer would, with a contact sheet and an audit", add_preview},

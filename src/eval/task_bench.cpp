@@ -1,14 +1,13 @@
 #include "ssl4rl/eval/task_bench.h"
 
 #include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/pipeline.h"
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/eval/predictions.h"
 #include "ssl4rl/io/file.h"
-#include "ssl4rl/io/jsonl.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::eval {
@@ -28,33 +27,6 @@ struct Prediction {
   rewards::Score score;
   int64_t prompt_tokens = 0, tokens = 0;
 };
-
-// Predictions that an earlier call wrote under the same fingerprint; an incomplete last line is cut off.
-std::map<int64_t, Json> read_earlier(const fs::path& file, const Json& fingerprint, const Log& log) {
-  if (!fs::exists(file)) return {};
-  const std::string text = io::read_file(file);
-  const size_t whole = text.rfind('\n');
-  const std::string complete = whole == std::string::npos ? "" : text.substr(0, whole + 1);
-  std::map<int64_t, Json> earlier;
-  bool same = false;
-  size_t line_number = 0;
-  for (size_t begin = 0; begin < complete.size(); ++line_number) {
-    const size_t end = complete.find('\n', begin);
-    const Json line = Json::parse(complete.substr(begin, end - begin), nullptr, false);
-    begin = end + 1;
-    if (line_number == 0) {
-      same = line.is_object() && line.contains("fingerprint") && line["fingerprint"] == fingerprint;
-      if (!same) {
-        log.warn("{}: belongs to another model or other settings; starting anew", file.string());
-        return {};
-      }
-    } else if (line.is_object() && line.contains("index")) {
-      earlier[line["index"].get<int64_t>()] = line;
-    }
-  }
-  if (complete.size() != text.size()) io::write_file(file, complete);
-  return same ? earlier : std::map<int64_t, Json>{};
-}
 
 Json to_json(int64_t index, const Question& question, const Prediction& p) {
   return {{"index", index},
@@ -135,8 +107,9 @@ std::vector<int64_t> first_indices(int64_t count) {
 
 void EvalConfig::describe(config::Section& section) {
   section.add("benches", benches)
-      .help("what train.eval_every evaluates: names of configured tasks; empty: all of them");
-  section.add("samples", samples).at_least(1).help("held-out puzzles of a task in an evaluation");
+      .help("what train.eval_every evaluates: names of configured tasks and public benchmarks; empty: all tasks");
+  section.add("samples", samples).at_least(1).help("held-out puzzles of a task, rows of a benchmark in an evaluation");
+  section.add("data", data).unset_means("$LMUData or ~/LMUData").help("folder of the public benchmarks' TSV files");
 }
 
 Json TaskBench::settings() const {
@@ -170,29 +143,23 @@ TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, co
 
 TaskResult run_task_bench(const TaskBench& bench, const models::Model& model, const std::string& model_fingerprint,
                           const fs::path& output, const Log& log, const std::function<void()>& poll) {
-  const fs::path folder = output / bench.task, file = folder / "predictions.jsonl";
-  io::make_folder(folder);
-  const Json fingerprint{{"model", model_fingerprint}, {"settings", bench.settings()}};
-  std::map<int64_t, Json> predictions = read_earlier(file, fingerprint, log);
-  if (predictions.empty()) io::write_file(file, io::to_line({{"fingerprint", fingerprint}}) + "\n");
+  const fs::path folder = output / bench.task;
+  PredictionFile file(folder, {{"model", model_fingerprint}, {"settings", bench.settings()}}, {}, log);
   std::vector<int64_t> open;
   for (const int64_t i : first_indices(bench.samples))
-    if (!predictions.contains(i)) open.push_back(i);
+    if (!file.lines().contains(std::to_string(i))) open.push_back(i);
   if (open.size() < static_cast<size_t>(bench.samples))
     log.info("{}: {} of {} questions are answered already", bench.task,
              bench.samples - static_cast<int64_t>(open.size()), bench.samples);
-  io::OutputFile out(file, io::OutputFile::Mode::kAppend);
   ask(bench, model, open, bench.task, log, poll,
       [&](int64_t index, const Question& question, const Prediction& prediction) {
-        const Json line = to_json(index, question, prediction);
-        out.write(io::to_line(line) + "\n");
-        predictions[index] = line;
+        file.append(to_json(index, question, prediction));
       });
-  out.sync();
+  file.sync();
   std::vector<double> hits;
   int64_t unparsed = 0;
-  for (const auto& [index, line] : predictions) {
-    if (index >= bench.samples) continue;
+  for (const int64_t i : first_indices(bench.samples)) {
+    const Json& line = file.lines().at(std::to_string(i));
     hits.push_back(line["hit"].get<double>());
     unparsed += line["unparsed"].get<bool>();
   }

@@ -123,10 +123,10 @@ void make_folder(const fs::path& path) {
   if (!fs::is_directory(path)) fail("{}: expected a folder, found a file", path.string());
 }
 
-FileLock::FileLock(const fs::path& path, std::string_view what)
+FileLock::FileLock(const fs::path& path, std::string_view what, IfBusy if_busy)
     : descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (descriptor_ < 0) fail("{}: cannot be written: {}", path.string(), errno_text());
-  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  if (flock(descriptor_, LOCK_EX | (if_busy == IfBusy::kFail ? LOCK_NB : 0)) != 0 && errno == EWOULDBLOCK) {
     ::close(descriptor_);
     fail("{} is in use by another process (lock {})", what, path.string());
   }

@@ -59,6 +59,15 @@ std::string sha256_hex_of_file(const std::filesystem::path& path) {
   return hex(hash.digest());
 }
 
+std::string md5_hex(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  SSL4RL_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_md5(), nullptr) == 1, "MD5 is not available");
+  std::string text;
+  for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
+  return text;
+}
+
 std::string base64_decode(std::string_view text) {
   std::string bytes(text.size() / 4 * 3 + 3, '\0');
   const std::unique_ptr<EVP_ENCODE_CTX, decltype(&EVP_ENCODE_CTX_free)> context(EVP_ENCODE_CTX_new(),

@@ -98,14 +98,25 @@ void Processor::check(std::span<const text::Message> messages, std::optional<int
   (void)render(messages);
 }
 
-Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
-                         std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+std::vector<ImagePatches> Processor::patches(std::span<const image::Image> images, std::optional<int64_t> min_pixels,
+                                             std::optional<int64_t> max_pixels) const {
   const PixelBounds limits = bounds(min_pixels, max_pixels);
-  Prompt prompt;
   if (!images.empty() && !config_.reads_images())
     fail("a message holds an image, but the model ({}) reads none", config_.model_type);
+  std::vector<ImagePatches> result;
   for (const image::Image& picture : images)
-    prompt.images.push_back(to_patches(picture, config_.vision, config_.image, limits));
+    result.push_back(to_patches(picture, config_.vision, config_.image, limits));
+  return result;
+}
+
+Prompt Processor::encode(std::span<const text::Message> messages, std::span<const image::Image> images,
+                         std::optional<int64_t> min_pixels, std::optional<int64_t> max_pixels) const {
+  return encode_patches(messages, patches(images, min_pixels, max_pixels));
+}
+
+Prompt Processor::encode_patches(std::span<const text::Message> messages, std::vector<ImagePatches> images) const {
+  Prompt prompt;
+  prompt.images = std::move(images);
   const int64_t per_token = config_.vision.merge_size * config_.vision.merge_size;
   size_t next_image = 0;
   for (const int64_t id : tokenizer_->encode(render(messages))) {

@@ -2,9 +2,11 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/train/best.h"
 
 namespace ssl4rl::rl {
 namespace {
@@ -20,11 +22,21 @@ void save(Run& run) {
   train::remove_old_checkpoints(run.directory.folder(), run.train, run.log);
 }
 
-void evaluate(Run& run, Json& metrics) {
+// True: the step is among the keep_best best ones.
+bool evaluate(Run& run, Json& metrics) {
+  double sum = 0;
+  int64_t accuracies = 0;
   for (const auto& [name, value] : run.evaluate(run.state.step, run.policy)) {
     metrics["eval/" + name] = value;
     run.log.info("step {}: {} {:.4g}", run.state.step, name, value);
+    if (!name.ends_with("/accuracy")) continue;
+    sum += value;
+    ++accuracies;
   }
+  if (!run.train.keep_best || accuracies == 0) return false;
+  const auto best = train::note_score(run.directory.folder(), run.state.step, sum / static_cast<double>(accuracies),
+                                      *run.train.keep_best);
+  return std::find(best.begin(), best.end(), run.state.step) != best.end();
 }
 
 // The figures that a person watches, in one line.
@@ -62,14 +74,15 @@ void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
       Json metrics = step(number);
       run.state.step = number;
       const bool last = number == total;
+      bool keep = last || (run.train.save_every > 0 && number % run.train.save_every == 0);
       if (run.evaluate && run.train.eval_every > 0 && (number % run.train.eval_every == 0 || last))
-        evaluate(run, metrics);
+        keep = evaluate(run, metrics) || keep;
       run.directory.log_metrics(number, metrics);
       progress.update(number, headline(metrics));
       if (!run.log.terminal())
         run.log.info("step {}/{}: {}, {} left", number, total, headline(metrics),
                      duration_text(progress.seconds_left()));
-      if (last || (run.train.save_every > 0 && number % run.train.save_every == 0)) save(run);
+      if (keep) save(run);
     }
   } catch (const Interrupted&) {
     run.log.info("stopping: saving the state after step {}", run.state.step);

@@ -26,8 +26,14 @@ struct Running {
 class Session {
  public:
   Session(const models::Model& model, const EngineLimits& limits, std::span<const Request> requests,
-          const SamplingPlan& plan, const Engine::Poll& poll)
-      : model_(model), limits_(limits), requests_(requests), plan_(plan), poll_(poll), cache_(model.make_cache()) {
+          const SamplingPlan& plan, const Engine::Poll& poll, const Engine::Finished& finished)
+      : model_(model),
+        limits_(limits),
+        requests_(requests),
+        plan_(plan),
+        poll_(poll),
+        on_finished_(finished),
+        cache_(model.make_cache()) {
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
       result_.completions.emplace_back(static_cast<size_t>(request.samples));
@@ -142,6 +148,7 @@ class Session {
 
   void finish(const Running& r) {
     ++finished_;
+    if (on_finished_) on_finished_(r.request, r.sample, completion_of(r));
     cache_->drop_sample(r.cache_group, r.sample);
     if (--unfinished_[r.request] > 0) return;
     cache_->drop_group(r.cache_group);
@@ -155,6 +162,7 @@ class Session {
   std::span<const Request> requests_;
   const SamplingPlan& plan_;
   const Engine::Poll& poll_;
+  const Engine::Finished& on_finished_;
   std::unique_ptr<nn::KvCache> cache_;
   Generation result_;
   std::vector<Running> running_;  // samples of one request stand together
@@ -193,10 +201,11 @@ void RolloutConfig::describe(config::Section& section) {
 
 const char* finish_name(FinishReason reason) { return reason == FinishReason::kStop ? "stop" : "length"; }
 
-Generation Engine::generate(std::span<const Request> requests, const SamplingPlan& plan, const Poll& poll) const {
+Generation Engine::generate(std::span<const Request> requests, const SamplingPlan& plan, const Poll& poll,
+                            const Finished& finished) const {
   const at::NoGradGuard no_grad;
   SSL4RL_CHECK(plan.max_new_tokens > 0, "max_new_tokens {}", plan.max_new_tokens);
-  return Session(model_, limits_, requests, plan, poll).run();
+  return Session(model_, limits_, requests, plan, poll, finished).run();
 }
 
 }  // namespace ssl4rl::rollout

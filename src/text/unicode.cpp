@@ -1,5 +1,6 @@
 #include "ssl4rl/text/unicode.h"
 
+#include <unicode/locid.h>
 #include <unicode/normalizer2.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
@@ -69,6 +70,39 @@ std::string_view strip(std::string_view text) {
     text.remove_suffix(text.size() - last);
   }
   return text;
+}
+
+std::vector<std::string_view> split_space(std::string_view text) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t here = at;
+    if (!is_space(next_code_point(text, at))) continue;
+    if (here > begin) parts.push_back(text.substr(begin, here - begin));
+    begin = at;
+  }
+  if (begin < text.size()) parts.push_back(text.substr(begin));
+  return parts;
+}
+
+std::string lower(std::string_view text) {
+  if (is_ascii(text)) return ascii_lower(text);
+  std::string result;
+  return icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())})
+      .toLower(icu::Locale::getRoot())
+      .toUTF8String(result);
+}
+
+std::string upper(std::string_view text) {
+  std::string result;
+  return icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())})
+      .toUpper(icu::Locale::getRoot())
+      .toUTF8String(result);
+}
+
+size_t length(std::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 
 std::string to_valid_utf8(std::string_view bytes) {

@@ -8,6 +8,7 @@
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/io/hash.h"
 #include "ssl4rl/io/jsonl.h"
+#include "ssl4rl/train/best.h"
 
 namespace ssl4rl::train {
 namespace fs = std::filesystem;
@@ -123,11 +124,14 @@ std::optional<FoundCheckpoint> newest_whole_checkpoint(const fs::path& run_folde
 }
 
 void remove_old_checkpoints(const fs::path& run_folder, const TrainConfig& config, const Log& log) {
-  if (!config.keep_last) return;
+  if (!config.keep_last && !config.keep_best) return;
   auto found = find_checkpoints(run_folder);
-  const size_t keep = static_cast<size_t>(*config.keep_last);
+  const size_t keep = static_cast<size_t>(config.keep_last.value_or(1));
+  const std::vector<int64_t> best =
+      config.keep_best ? best_steps(run_folder, *config.keep_best) : std::vector<int64_t>{};
   for (size_t i = 0; i + keep < found.size(); ++i) {
     if (config.keep_every && found[i].step % *config.keep_every == 0) continue;
+    if (std::count(best.begin(), best.end(), found[i].step) > 0) continue;
     std::error_code error;
     fs::remove(found[i].folder / kManifest, error);  // first: what is half removed is no checkpoint
     fs::remove_all(found[i].folder, error);

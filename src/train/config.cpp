@@ -43,7 +43,13 @@ void TrainConfig::describe(config::Section& s) {
   s.add("adam_eps", adam_eps).above(0).help("AdamW's epsilon");
   s.add("max_grad_norm", max_grad_norm).alias("grad_clip").above(0).help("the gradient's global norm is clipped to it");
   s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end");
-  s.add("keep_last", keep_last).at_least(1).unset_means("all").help("checkpoints to keep");
+  s.add("keep_last", keep_last).at_least(1).unset_means("all, 1 with keep_best").help("checkpoints to keep");
+  s.add("keep_best", keep_best)
+      .at_least(1)
+      .unset_means("none")
+      .help(
+          "checkpoints with the best evaluations (mean accuracy) that are kept besides the last ones; needs "
+          "eval_every");
   s.add("keep_every", keep_every)
       .at_least(1)
       .unset_means("none")
@@ -58,6 +64,7 @@ void TrainConfig::check() const {
   if (!steps) fail("train.steps: required");
   if (prompts_per_step % update_prompts() != 0)
     fail("train.prompts_per_update: {} does not divide train.prompts_per_step {}", update_prompts(), prompts_per_step);
+  if (keep_best && eval_every == 0) fail("train.keep_best: needs train.eval_every");
   if (warmup_steps > *steps) fail("train.warmup_steps: {} exceeds train.steps {}", warmup_steps, *steps);
 }
 

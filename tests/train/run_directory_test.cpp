@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/io/hash.h"
+#include "ssl4rl/train/best.h"
 #include "support/errors.h"
 #include "support/model_cases.h"
 #include "support/temporary_folder.h"
@@ -87,6 +88,21 @@ TEST_F(RunFolder, OldCheckpointsAreRemovedButTheLastAndTheMultiples) {
   std::vector<int64_t> left;
   for (const auto& found : find_checkpoints(run())) left.push_back(found.step);
   EXPECT_EQ(left, (std::vector<int64_t>{30, 50, 60}));
+}
+
+TEST_F(RunFolder, TheBestCheckpointsStayBesidesTheLast) {
+  TrainConfig config;
+  config.keep_best = 1;
+  const std::vector<double> scores{0.2, 0.7, 0.7, 0.1};
+  for (int64_t step = 1; step <= 4; ++step) {
+    save(step);
+    EXPECT_EQ(note_score(run(), step, scores[static_cast<size_t>(step) - 1], 1).front(), step == 1 ? 1 : 2);
+    remove_old_checkpoints(run(), config, log_);
+  }
+  std::vector<int64_t> left;
+  for (const auto& found : find_checkpoints(run())) left.push_back(found.step);
+  EXPECT_EQ(left, (std::vector<int64_t>{2, 4})) << "of equal ones the earlier is the best";
+  EXPECT_EQ(note_score(run(), 2, 0.05, 2), (std::vector<int64_t>{1, 2})) << "a resume forgets what came later";
 }
 
 TEST_F(RunFolder, ARunIsNeverOverwrittenUnasked) {

@@ -28,6 +28,7 @@ enum class Stream : uint64_t {
   kMiniBatch,    ///< the order of PPO's mini-batches
   kDropout,      ///< dropped inputs of LoRA adapters
   kLevel,        ///< a puzzle's level, between two whole ones
+  kBenchmark,    ///< options of a benchmark made from a folder of classes
 };
 
 class Rng {

@@ -17,6 +17,7 @@ namespace ssl4rl::eval {
 struct EvalConfig {
   std::vector<std::string> benches;
   int64_t samples = 256;
+  std::optional<std::filesystem::path> data;
 
   void describe(config::Section& section);
 };

@@ -70,10 +70,12 @@ class AtomicFolder {
 /// Creates a folder and its parents. Throws Error if that fails.
 void make_folder(const std::filesystem::path& path);
 
-/// Holds an advisory lock on a file; a second process that asks for it gets an Error that says `what` is in use.
+/// Holds an advisory lock on a file; a second process that asks for it gets an Error that says `what` is in use, or
+/// waits.
 class FileLock {
  public:
-  FileLock(const std::filesystem::path& path, std::string_view what);
+  enum class IfBusy { kFail, kWait };
+  FileLock(const std::filesystem::path& path, std::string_view what, IfBusy if_busy = IfBusy::kFail);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;

@@ -26,6 +26,8 @@ class Sha256 {
 /// Lower-case hexadecimal.
 [[nodiscard]] std::string sha256_hex(std::string_view bytes);
 [[nodiscard]] std::string sha256_hex_of_file(const std::filesystem::path& path);
+/// For files that others identify by their MD5.
+[[nodiscard]] std::string md5_hex(std::string_view bytes);
 [[nodiscard]] std::string hex(const std::array<uint8_t, 32>& digest);
 
 /// Decodes base64 (line breaks allowed). Throws Error on anything else.

@@ -53,6 +53,12 @@ class Processor {
   /// Throws what encode would complain of, short of the pictures themselves.
   void check(std::span<const text::Message> messages, std::optional<int64_t> min_pixels = {},
              std::optional<int64_t> max_pixels = {}) const;
+  /// The same from images that were cut into patches already (patches()), so that prompts with the same images share
+  /// them.
+  [[nodiscard]] Prompt encode_patches(std::span<const text::Message> messages, std::vector<ImagePatches> images) const;
+  [[nodiscard]] std::vector<ImagePatches> patches(std::span<const image::Image> images,
+                                                  std::optional<int64_t> min_pixels = {},
+                                                  std::optional<int64_t> max_pixels = {}) const;
   /// The prompt as text, with one placeholder per image.
   [[nodiscard]] std::string render(std::span<const text::Message> messages) const;
 

@@ -73,8 +73,11 @@ class Engine {
   /// Called between decode steps with the number of finished samples; may throw to stop.
   using Poll = std::function<void(int64_t finished_samples)>;
 
-  [[nodiscard]] Generation generate(std::span<const Request> requests, const SamplingPlan& plan,
-                                    const Poll& poll = {}) const;
+  /// Called with each sample as soon as it is finished.
+  using Finished = std::function<void(size_t request, int64_t sample, const Completion& completion)>;
+
+  [[nodiscard]] Generation generate(std::span<const Request> requests, const SamplingPlan& plan, const Poll& poll = {},
+                                    const Finished& finished = {}) const;
 
  private:
   const models::Model& model_;

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ssl4rl::text {
 
@@ -12,6 +13,16 @@ namespace ssl4rl::text {
 
 /// Removes white space at both ends, as Python's str.strip() does.
 [[nodiscard]] std::string_view strip(std::string_view text);
+
+/// The parts between white space, as Python's str.split() gives them.
+[[nodiscard]] std::vector<std::string_view> split_space(std::string_view text);
+
+/// Full case mappings, as Python's str.lower() and str.upper().
+[[nodiscard]] std::string lower(std::string_view text);
+[[nodiscard]] std::string upper(std::string_view text);
+
+/// Code points of a text: Python's len().
+[[nodiscard]] size_t length(std::string_view text);
 
 /// Replaces every maximal ill-formed sequence by U+FFFD, as Rust's String::from_utf8_lossy does.
 [[nodiscard]] std::string to_valid_utf8(std::string_view bytes);

@@ -54,7 +54,8 @@ struct FoundCheckpoint {
 [[nodiscard]] std::optional<FoundCheckpoint> newest_whole_checkpoint(const std::filesystem::path& run_folder,
                                                                      const Log& log);
 
-/// Removes old checkpoints: the last `keep_last` stay, and those whose step is a multiple of keep_every.
+/// Removes old checkpoints: the last `keep_last` stay, those whose step is a multiple of
+/// keep_every, and the keep_best best ones.
 void remove_old_checkpoints(const std::filesystem::path& run_folder, const TrainConfig& config, const Log& log);
 
 }  // namespace ssl4rl::train

@@ -36,7 +36,7 @@ struct TrainConfig {
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
   double max_grad_norm = 1;
   int64_t save_every = 0;
-  std::optional<int64_t> keep_last, keep_every;
+  std::optional<int64_t> keep_last, keep_best, keep_every;
   int64_t eval_every = 0;
   int64_t max_skipped = 5;
 
