@@ -145,7 +145,8 @@ eval::BenchSettings bench_settings(const Options& options, const eval::PromptSty
   settings.baseline = options.baseline;
   settings.xlsx = options.xlsx;
   const fs::path named = options.predictions ? options.predictions->stem() : options.model.value_or("");
-  settings.model_name = fs::absolute(named / "").lexically_normal().parent_path().filename().string();
+  if (!named.empty())
+    settings.model_name = fs::absolute(named / "").lexically_normal().parent_path().filename().string();
   settings.shard = find_shard(options.shard);
   return settings;
 }

@@ -83,7 +83,7 @@ report::Card make_card(const Dataset& dataset, const Scorer& scorer, const Score
   const Answer& answer = scores.answers[row];
   report::Card card{.title = "index " + dataset.index[row],
                     .subtitle = dataset.cell("category", row).value_or(""),
-                    .tag = std::move(tag)};
+                    .tags = {{"answer", std::move(tag)}}};
   for (const size_t picture : dataset.row_pictures[row]) {
     try {
       card.pictures.push_back(

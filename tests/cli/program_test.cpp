@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ssl4rl/io/hash.h"
 #include "ssl4rl/io/jsonl.h"
 #include "support/data.h"
 #include "support/images.h"
@@ -258,6 +259,34 @@ TEST_F(Program, GenerateAndScoreAgree) {
   expect_error(run_program({"score", "--model", model(), "--input",
                             write("bad.jsonl", to_score + "{\"id\": 1\n").string(), "--output", path("x").string()}),
                2, "bad.jsonl:5");
+}
+
+TEST_F(Program, ABenchmarksPromptsAndScoresNeedNoModel) {
+  std::string tsv = "index\tquestion\tA\tB\tanswer\timage\n";
+  for (int i = 0; i < 3; ++i)
+    tsv += fmt::format("{}\tWhich one?\tred\tblue\t{}\t{}\n", i, i == 1 ? "B" : "A",
+                       io::base64_encode(io::read_file(images() / "000.png")));
+  const std::string file = write("own.tsv", tsv).string(), out = path("out").string();
+  const Outcome asked = run_program({"eval", "--bench", file, "--dry-run", "--output", out});
+  ASSERT_EQ(asked.status, 0) << asked.err;
+  const auto prompts = lines_of(path("out/own/prompts.jsonl"));
+  ASSERT_EQ(prompts.size(), 3u);
+  EXPECT_NE(prompts[2]["messages"].dump().find("A. red"), std::string::npos);
+
+  const auto predictions = write("own.jsonl",
+                                 "{\"index\":0,\"prediction\":\"A\"}\n{\"index\":1,\"prediction\":\"A\"}\n"
+                                 "{\"index\":2,\"prediction\":\"The answer is A.\"}\n");
+  const Outcome scored = run_program({"eval", "--bench", file, "--predictions", predictions.string(), "--output", out});
+  ASSERT_EQ(scored.status, 0) << scored.err;
+  EXPECT_NEAR(io::read_json(path("out/own/result.json"))["overall"].get<double>(), 200.0 / 3, 1e-9);
+
+  expect_error(run_program({"eval", "--bench", file, "--output", out}), 2, "--model DIR is missing");
+  // An undecodable picture ends with 1, as for generate and score.
+  write("cut.tsv", tsv.substr(0, tsv.size() / 2));
+  expect_error(run_program({"eval", "--bench", path("cut.tsv").string(), "--dry-run", "--output", out}), 1, "cut.tsv");
+  expect_error(
+      run_program({"eval", "--bench", "mmbench", "--data", path("empty").string(), "--dry-run", "--output", out}), 2,
+      "MMBench_DEV_EN.tsv");
 }
 
 TEST_F(Program, TheDemoPresetIsATrainableModelWithPictures) {

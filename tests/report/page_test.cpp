@@ -28,7 +28,8 @@ TEST(Page, PicturesAreInsideThePage) {
 }
 
 TEST(Page, FilterButtonsStandWhereThereIsSomethingToFilter) {
-  const Card a{.title = "1", .tags = {{"task", "rotation"}, {"level", "1"}}}, b{.title = "2", .tags = {{"task", "jigsaw"}, {"level", "1"}}};
+  const Card a{.title = "1", .tags = {{"task", "rotation"}, {"level", "1"}}},
+      b{.title = "2", .tags = {{"task", "jigsaw"}, {"level", "1"}}};
   EXPECT_EQ(cards(std::vector<Card>{a, a}).find("<button"), std::string::npos);
   const std::string mixed = cards(std::vector<Card>{a, b});
   EXPECT_NE(mixed.find("data-filter=\"task\" data-value=\"jigsaw\""), std::string::npos);
