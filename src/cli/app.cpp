@@ -30,6 +30,7 @@ constexpr Command kCommands[] = {
     {"preview", "draw puzzles as the trainer would, with a contact sheet and an audit", add_preview},
     {"reward", "score response texts against puzzles; no model, no images", add_reward},
     {"inspect", "what is in a model directory, a checkpoint or a safetensors file", add_inspect},
+    {"merge", "fold a LoRA adapter into a full model directory", add_merge},
     {"init", "write a small random model directory and drawn images", add_init},
 };
 

@@ -50,6 +50,7 @@ void ModelSection::describe(config::Section& s) {
       .help("images are resized to at most this many pixels");
   s.add("gradient_checkpointing", gradient_checkpointing)
       .help("keep only each layer's input for backward: less memory, about a third more time");
+  lora.describe(s.section("lora", "low-rank adapters"));
 }
 
 std::set<models::Part> ModelSection::frozen_parts() const {

@@ -11,6 +11,7 @@
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/io/hash.h"
 #include "ssl4rl/io/safetensors.h"
+#include "ssl4rl/models/lora.h"
 
 namespace ssl4rl::cli {
 namespace fs = std::filesystem;
@@ -48,7 +49,13 @@ Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "aut
 
 std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
                                           std::shared_ptr<const models::Processor> processor, const Runtime& runtime) {
-  auto model = std::make_unique<models::Model>(folder, std::move(processor), runtime.device, runtime.dtype);
+  const bool adapters = models::is_adapter_directory(folder);
+  auto model = std::make_unique<models::Model>(adapters ? models::base_of_adapters(folder) : folder,
+                                               std::move(processor), runtime.device, runtime.dtype);
+  if (adapters) {
+    models::load_adapters(*model, folder);
+    models::merge_adapters(*model);
+  }
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
   app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type,
@@ -61,6 +68,9 @@ std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder, cons
 }
 
 std::string model_fingerprint(const fs::path& folder) {
+  if (models::is_adapter_directory(folder))
+    return model_fingerprint(models::base_of_adapters(folder)) +
+           io::sha256_hex_of_file(folder / "adapter_model.safetensors");
   constexpr uintmax_t kWhole = uintmax_t{2} << 30;  // larger files are known by their header, size and time
   io::Sha256 hash;
   hash.update(io::read_file(folder / "config.json"));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "advice.h"
 #include "commands.h"
 #include "experiment.h"
 #include "memory_estimate.h"
@@ -34,6 +35,13 @@ struct Input {
   bool from_file = false;  // the data, instead of puzzles
 };
 
+void check_lora(const ModelSection& model) {
+  if (model.lora.rank == 0) return;
+  if (!model.freeze.empty()) fail("model.freeze: with model.lora only the adapters are trained; leave it out");
+  if (models::is_adapter_directory(model.path))
+    fail("model.path: {}: holds adapters; fold them into their model first (ssl4rl merge)", model.path.string());
+}
+
 Input read_input(App& app, const Options& options, Kind kind) {
   Input input;
   RunConfig& config = input.config;
@@ -62,6 +70,9 @@ Input read_input(App& app, const Options& options, Kind kind) {
     input.conversations.emplace(*config.sft.data, input.processor, static_cast<uint64_t>(config.run.seed));
   input.from_file = !input.replay.empty() || input.conversations;
   config.train.check();
+  check_lora(config.model);
+  for (const std::string& advice : settings_without_effect(config, keys, kind == Kind::kSupervised))
+    app.log().warn("{}", advice);
   if (!input.from_file || !config.tasks.empty())
     tasks::resolve_tasks(config.tasks, config.curriculum.mode != tasks::CurriculumConfig::Mode::kNone);
   return input;
@@ -70,6 +81,8 @@ Input read_input(App& app, const Options& options, Kind kind) {
 // The model that the policy starts from, for the KL divergence. Frozen parts are the policy's own tensors.
 std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config, models::Model& policy,
                                               const Runtime& runtime) {
+  if (policy.weights().lora)  // the base without its adapters, at no cost
+    return std::make_unique<models::Model>(policy.shared_processor(), models::without_adapters(policy.weights()));
   app.log().info("loading the reference model for algorithm.beta");
   auto reference = load_model(app, config.model.path, policy.shared_processor(), runtime);
   const auto frozen = config.model.frozen_parts();
@@ -173,9 +186,17 @@ Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<tr
     parts.images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
     parts.mixture = make_mixture(config, parts.images.training);
   }
-  parts.policy = load_model(app, checkpoint ? checkpoint->folder : config.model.path, input.processor, runtime);
+  const bool lora = config.model.lora.rank > 0;
+  parts.policy =
+      load_model(app, checkpoint && !lora ? checkpoint->folder : config.model.path, input.processor, runtime);
   parts.policy->set_recompute(config.model.gradient_checkpointing);
-  std::vector<models::Parameter> parameters = parts.policy->parameters();
+  if (lora && checkpoint) {
+    models::load_adapters(*parts.policy, checkpoint->folder);
+  } else if (lora) {
+    models::add_adapters(*parts.policy, config.model.lora, static_cast<uint64_t>(config.run.seed), config.model.path);
+  }
+  std::vector<models::Parameter> parameters =
+      lora ? models::adapter_parameters(*parts.policy) : parts.policy->parameters();
   if (kind == Kind::kRl && config.algorithm.uses_critic()) {
     parts.critic = make_critic(app, config, *parts.policy, runtime);
     for (auto& parameter : parts.critic->shared_parameters()) parameters.push_back(std::move(parameter));

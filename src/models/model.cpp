@@ -4,6 +4,7 @@
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/models/decoder.h"
+#include "ssl4rl/models/lora.h"
 #include "ssl4rl/models/rope.h"
 #include "ssl4rl/models/vision.h"
 #include "ssl4rl/nn/attention.h"
@@ -131,7 +132,11 @@ Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_
 }
 
 void Model::save(const std::filesystem::path& folder) {
-  io::write_sharded_safetensors(folder, hub_tensors(config(), weights_));
+  if (weights_.lora) {
+    save_adapters(*this, folder);
+  } else {
+    io::write_sharded_safetensors(folder, hub_tensors(config(), weights_));
+  }
   processor_->save(folder, hub_dtype(dtype()));
 }
 

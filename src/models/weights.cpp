@@ -1,12 +1,14 @@
 #include "ssl4rl/models/weights.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/base/rng.h"
 
 namespace ssl4rl::models {
 namespace {
@@ -141,10 +143,37 @@ std::string some(const std::vector<std::string>& names) {
                      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
+// A mask of 0 and 1 / (1 − p) that depends on the key and the adapter's number alone.
+Tensor dropout_mask(const Tensor& x, const AdapterDropout& dropout, uint64_t number) {
+  at::Generator generator = at::globalContext().defaultGenerator(x.device()).clone();
+  generator.set_current_seed(Rng(*dropout.key, Stream::kDropout, {number}).next64());
+  return at::empty_like(x).bernoulli_(1 - dropout.probability, generator).div_(1 - dropout.probability);
+}
+
+// The adapters' part of a product's output, zero in rows without one.
+Tensor adapter_output(const Linear& linear, const Tensor& x) {
+  std::vector<Tensor> parts;
+  int64_t row = 0;
+  const auto zeros_until = [&](int64_t end, const at::TensorOptions& options) {
+    if (end > row) parts.push_back(at::zeros({x.size(0), end - row}, options));
+  };
+  for (const Adapter& adapter : linear.adapters) {
+    Tensor input = x.to(adapter.a.scalar_type());
+    if (linear.dropout && linear.dropout->key && linear.dropout->probability > 0)
+      input = input * dropout_mask(input, *linear.dropout, adapter.number);
+    zeros_until(adapter.first_row, input.options());
+    parts.push_back(at::linear(at::linear(input, adapter.a), adapter.b) * adapter.scale);
+    row = adapter.first_row + adapter.rows;
+  }
+  zeros_until(linear.weight.size(0), parts.back().options());
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+}
+
 }  // namespace
 
 Tensor Linear::operator()(const Tensor& x) const {
-  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  const Tensor y = bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  return adapters.empty() ? y : y + adapter_output(*this, x).to(y.scalar_type());
 }
 
 std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights) {

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/micro_batch.h"
 
 namespace ssl4rl::rl {
@@ -57,6 +58,7 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
     tokens += static_cast<int64_t>(examples.back().target.size());
   }
   entropy_sum_ = 0;
+  micro_batches_ = 0;
   double loss_sum = 0, norm_sum = 0, updates = 0;
   const double learning_rate = run_.train.learning_rate_at(number);
   for (size_t first = 0; first < count; first += per_update, ++updates) {
@@ -88,6 +90,9 @@ double SupervisedTrainer::update(std::span<const SupervisedExample> examples, bo
   double loss_value = 0;
   for (const MicroBatch& batch : micro_batches(lengths, run_.train.micro_batch_tokens)) {
     if (may_stop) run_.interrupt.check();
+    const models::AdapterDropoutScope dropout(
+        run_.policy,
+        Rng(run_.seed, Stream::kDropout, {static_cast<uint64_t>(run_.state.step), micro_batches_++}).next64());
     std::vector<models::PackedGroup> packed;
     for (const GroupPart& part : batch) packed.push_back({&examples[part.group].prompt, {examples[part.group].target}});
     const nn::TokenLogProbs values =

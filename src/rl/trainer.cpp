@@ -10,6 +10,7 @@
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/advantage.h"
 #include "ssl4rl/rl/train_batch.h"
 
@@ -53,7 +54,8 @@ Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference,
       reference_(reference),
       critic_(critic),
       replay_(std::move(replay)),
-      engine_(run.policy) {
+      engine_(run.policy),
+      watch_(run.logging) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");
   SSL4RL_CHECK(!config_.algorithm.uses_critic() || critic_, "ppo without a critic");
   if (replay_.empty())
@@ -91,6 +93,7 @@ Json Trainer::step(int64_t number) {
   if (run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
     run_.directory.write_completions(number, completion_lines(step));
   step.seconds["total"] = whole.take();
+  watch_.look_at(step, run_.log);
   Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);
   if (!step.successes.empty()) teach_curriculum(step, metrics);
   return metrics;
@@ -215,7 +218,9 @@ bool Trainer::several_updates(const Step& step) const {
 // reference; the critic's values.
 void Trainer::score_rollout(Step& step) {
   const auto recorded = [](const Sample& sample) { return !sample.completion.logprobs.empty(); };
-  bool needs_old = several_updates(step) || config_.algorithm.kl_in_reward;
+  const auto& lora = run_.policy.weights().lora;
+  const bool drops = lora && lora->dropout->probability > 0;
+  bool needs_old = several_updates(step) || config_.algorithm.kl_in_reward || drops;
   for (const Group& group : replay_)
     needs_old = needs_old || std::any_of(group.samples.begin(), group.samples.end(), recorded);
   const double temperature = config_.rollout.temperature;
@@ -335,6 +340,7 @@ void Trainer::update_once(Step& step, std::span<Group> groups) {
   for (const MicroBatch& cut : micro_batches(lengths_of(groups), run_.train.micro_batch_tokens)) {
     if (!step.changed_weights) run_.interrupt.check();  // up to here the step can be given up
     const TrainBatch batch = make_train_batch(groups, cut, run_.policy);
+    const models::AdapterDropoutScope dropout(run_.policy, dropout_key(step));
     const Tensor hidden = run_.policy.completion_hidden(batch.packed);
     const nn::TokenLogProbs policy =
         run_.policy.logprobs_of(hidden, batch.packed, config_.rollout.temperature, algorithm.entropy_coef > 0);
@@ -371,6 +377,11 @@ void Trainer::update_once(Step& step, std::span<Group> groups) {
   if (!step.changed_weights) check_gap(step);
   step.changed_weights = true;
   apply(step, update_loss, critic_loss);
+}
+
+// Names a micro-batch's dropout of adapters, whatever came before a resume.
+uint64_t Trainer::dropout_key(Step& step) const {
+  return Rng(run_.seed, Stream::kDropout, {static_cast<uint64_t>(step.number), step.micro_batches++}).next64();
 }
 
 void Trainer::apply(Step& step, double policy_loss, double critic_loss) {

@@ -92,6 +92,21 @@ void LogConfig::describe(config::Section& s) {
   s.add("level", level)
       .one_of({"debug", "info", "warn", "error", "off"})
       .help("least important messages that are shown");
+  s.add("warn_constant_answers", warn_constant_answers)
+      .at_least(0)
+      .at_most(1)
+      .help("warn where so large a share of a task's answers is the same and wrong more often than right; 0: never");
+  s.add("warn_unparsed", warn_unparsed)
+      .at_least(0)
+      .at_most(1)
+      .help("warn where no answer can be read in so large a share of the samples; 0: never");
+  s.add("warn_length_growth", warn_length_growth)
+      .at_least(0)
+      .help("warn where samples are so many times as long as in the first steps; 0: never");
+  s.add("warn_entropy", warn_entropy)
+      .at_least(0)
+      .below(1)
+      .help("warn where the entropy falls to this share of the first steps'; 0: never");
 }
 
 }  // namespace ssl4rl::train

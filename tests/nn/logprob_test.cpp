@@ -43,6 +43,26 @@ TEST(LogProb, EqualsDenseLogSoftmaxForEveryChunkAndTemperature) {
   }
 }
 
+TEST(LogProb, TheEntropysGradientIsTheDenseOne) {
+  const Inputs in = random_inputs();
+  const Tensor of_entropy = at::randn({101}, at::kDouble);
+  for (const double temperature : {1.0, 0.7}) {
+    const Tensor he = in.hidden.clone().requires_grad_(), we = in.weight.clone().requires_grad_();
+    const Tensor logp = (at::linear(he, we) / temperature).log_softmax(1);
+    const Tensor taken = logp.gather(1, in.targets.unsqueeze(1)).squeeze(1), entropy = -(logp.exp() * logp).sum(1);
+    (taken * in.grad + entropy * of_entropy).sum().backward();
+    for (const auto type : {at::kFloat, at::kDouble})
+      for (const int64_t chunk : {0, 7}) {
+        const Tensor h = in.hidden.to(type).clone().requires_grad_(), w = in.weight.to(type).clone().requires_grad_();
+        const TokenLogProbs found = token_logprobs(h, w, in.targets, temperature, chunk, /*entropy_gradient=*/true);
+        (found.logprob_T * in.grad.to(type) + found.entropy_T * of_entropy.to(type)).sum().backward();
+        const double tolerance = type == at::kFloat ? 2e-4 : 1e-11;
+        EXPECT_LT(difference(h.grad(), he.grad()), tolerance);
+        EXPECT_LT(difference(w.grad(), we.grad()), tolerance);
+      }
+  }
+}
+
 TEST(LogProb, ExtremeLogitsStayFinite) {
   Tensor hidden = at::tensor({1000.0f, -1000.0f}).view({2, 1}), weight = at::tensor({1.0f, -1.0f, 0.0f}).view({3, 1});
   const auto got = token_logprobs(hidden, weight, at::tensor({0, 0}, at::kLong));

@@ -89,6 +89,101 @@ TEST(Loss, OnFreshRolloutsItIsThePolicyGradient) {
   EXPECT_TRUE(at::allclose(inputs.logprob_n.grad(), -inputs.advantage_n * inputs.weight_n));
 }
 
+TEST(Loss, EveryVariantsGradientIsTheNumericalOne) {
+  using Type = AlgorithmConfig::LossType;
+  for (const auto compat : {AlgorithmConfig::Compat::kNone, AlgorithmConfig::Compat::kVerl})
+    for (const auto type : {Type::kDapo, Type::kSapo})
+      for (const auto level : {AlgorithmConfig::Level::kToken, AlgorithmConfig::Level::kSequence})
+        for (const auto kl : {AlgorithmConfig::KlEstimator::kK1, AlgorithmConfig::KlEstimator::kK2, AlgorithmConfig::KlEstimator::kK3, AlgorithmConfig::KlEstimator::kAbs}) {
+          AlgorithmConfig config;
+          config.compat = compat;
+          config.loss_type = type;
+          config.importance_sampling_level = level;
+          config.kl_estimator = kl;
+          config.beta = 0.2;
+          config.delta = 1.4;
+          config.epsilon_high = 0.3;
+          if (level == AlgorithmConfig::Level::kSequence && compat == AlgorithmConfig::Compat::kVerl) continue;  // straight-through
+          const Tensor x = inputs_of(kTokens, true).logprob_n.detach();
+          const auto value = [&](const Tensor& logprob) {
+            LossInputs inputs = inputs_of(kTokens, true);
+            inputs.logprob_n = logprob;
+            inputs.lengths_S = {3, 1};
+            LossSums sums;
+            return policy_loss(config, inputs, sums);
+          };
+          const Tensor leaf = x.clone().requires_grad_();
+          value(leaf).backward();
+          for (int64_t i = 0; i < x.size(0); ++i) {
+            Tensor up = x.clone(), down = x.clone();
+            up[i] += 1e-6;
+            down[i] -= 1e-6;
+            EXPECT_NEAR(leaf.grad()[i].item<double>(), (value(up) - value(down)).item<double>() / 2e-6, 1e-7);
+          }
+        }
+}
+
+TEST(Loss, VerlsSequenceRatioHasTheSameGradientAsTheMean) {
+  AlgorithmConfig config;
+  config.importance_sampling_level = AlgorithmConfig::Level::kSequence;
+  std::vector<Tensor> gradients;
+  for (const auto compat : {AlgorithmConfig::Compat::kNone, AlgorithmConfig::Compat::kVerl}) {
+    config.compat = compat;
+    LossInputs inputs = inputs_of(kTokens, false);
+    inputs.lengths_S = {3, 1};
+    inputs.weight_n = at::tensor({1 / 6.0, 1 / 6.0, 1 / 6.0, 1 / 2.0}, at::kDouble);  // means of means
+    inputs.advantage_n = at::tensor({0.5, 0.5, 0.5, -1.0}, at::kDouble);              // one a sample
+    LossSums sums;
+    policy_loss(config, inputs, sums).backward();
+    gradients.push_back(inputs.logprob_n.grad());
+  }
+  EXPECT_TRUE(at::allclose(gradients[0], gradients[1]));
+}
+
+TEST(Loss, CispoKeepsTheGradientOfClippedTokens) {
+  AlgorithmConfig config;
+  config.loss_type = AlgorithmConfig::LossType::kCispo;
+  config.epsilon_high = 1.2;
+  LossInputs inputs = inputs_of(kTokens, false);
+  LossSums sums;
+  policy_loss(config, inputs, sums).backward();
+  const Tensor weight = (inputs.logprob_n.detach() - inputs.old_n).exp().clamp_max(1.2);
+  EXPECT_TRUE(at::allclose(inputs.logprob_n.grad(), -weight * inputs.advantage_n * inputs.weight_n));
+}
+
+TEST(Loss, DeltaLimitsTheRatioWhereTheAdvantageIsNegative) {
+  AlgorithmConfig config;
+  config.delta = 1.5;
+  LossSums sums;
+  const std::vector<Token> token{{-0.3, -1.3, 0, -2, 1}};  // r = e
+  LossInputs inputs = inputs_of(token, false);
+  const Tensor loss = policy_loss(config, inputs, sums);
+  EXPECT_NEAR(loss.item<double>(), 3, 1e-12);
+  loss.backward();
+  EXPECT_EQ(inputs.logprob_n.grad().item<double>(), 0);
+}
+
+TEST(Loss, TheEntropyBonusIsSubtracted) {
+  AlgorithmConfig config;
+  config.entropy_coef = 0.3;
+  LossInputs inputs = inputs_of(kTokens, false);
+  inputs.entropy_n = at::tensor({1.0, 2.0, 3.0, 4.0}, at::kDouble);
+  inputs.entropy_weight_n = at::full({4}, 0.25, at::kDouble);
+  LossSums sums;
+  EXPECT_NEAR(policy_loss(config, inputs, sums).item<double>(), loss_of(config, kTokens) - 0.3 * 2.5, 1e-12);
+}
+
+TEST(Loss, ValuesAreClippedAroundTheOldOnes) {
+  AlgorithmConfig config;
+  config.cliprange_value = 0.2;
+  double clipped = 0;
+  const auto one = [](double x) { return at::tensor({x}, at::kDouble); };
+  // Far from the old value towards the return: the clipped error counts. Away from it: the plain one.
+  EXPECT_NEAR(value_loss(config, one(1), one(0), one(1), one(1), clipped).item<double>(), 0.5 * 0.8 * 0.8, 1e-12);
+  EXPECT_NEAR(value_loss(config, one(-1), one(0), one(1), one(1), clipped).item<double>(), 0.5 * 4, 1e-12);
+  EXPECT_EQ(clipped, 1);
+}
+
 TEST(TokenWeight, SharesOfAnUpdateFollowTheLossType) {
   const UpdateSize size{.rows = 3, .tokens = 11, .rollout_tokens = 40, .updates = 4, .max_completion_length = 20};
   const auto weight = [&](AlgorithmConfig::LossType type, int64_t length, AlgorithmConfig::Compat compat) {

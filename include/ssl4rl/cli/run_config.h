@@ -9,6 +9,7 @@
 
 #include "ssl4rl/base/config.h"
 #include "ssl4rl/eval/task_bench.h"
+#include "ssl4rl/models/lora.h"
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/rewards/reward.h"
 #include "ssl4rl/rl/config.h"
@@ -27,6 +28,7 @@ struct ModelSection {
   std::vector<std::string> freeze;
   std::optional<int64_t> min_pixels, max_pixels;
   bool gradient_checkpointing = false;
+  models::LoraConfig lora;
 
   void describe(config::Section& section);
   [[nodiscard]] std::set<models::Part> frozen_parts() const;

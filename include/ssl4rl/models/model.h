@@ -56,7 +56,8 @@ class Model {
                                   std::span<const int64_t> positions, nn::KvCache& cache) const;
   [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
 
-  /// Writes a Hugging Face model directory: weights under the hub's names, in this model's type, and the small files.
+  /// Writes a Hugging Face model directory: weights under the hub's names, in this model's type, and the small files. A
+  /// model with adapters writes them alone, as PEFT does.
   void save(const std::filesystem::path& folder);
 
  private:

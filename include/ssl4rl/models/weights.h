@@ -7,7 +7,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,9 +20,25 @@
 
 namespace ssl4rl::models {
 
+/// A low-rank addition to some rows of a product (models/lora.h): y[rows] += scale · (x Aᵀ) Bᵀ. A and B are float32.
+struct Adapter {
+  std::string module;               ///< the product's name on the hub, without ".weight"
+  uint64_t number = 0;              ///< among the model's adapters, for dropout
+  int64_t first_row = 0, rows = 0;  ///< of the product's output
+  at::Tensor a, b;                  ///< [rank, in], [rows, rank]
+  double scale = 1;
+};
+/// Dropout of the adapters' inputs; off while there is no key. Equal keys give equal masks.
+struct AdapterDropout {
+  double probability = 0;
+  std::optional<uint64_t> key;
+};
+
 struct Linear {
-  at::Tensor weight;  ///< [out, in]
-  at::Tensor bias;    ///< [out], or undefined
+  at::Tensor weight;              ///< [out, in]
+  at::Tensor bias;                ///< [out], or undefined
+  std::vector<Adapter> adapters;  ///< in the order of their rows
+  std::shared_ptr<const AdapterDropout> dropout;
 
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
 };
@@ -66,6 +85,15 @@ struct Weights {
   at::Tensor norm;  ///< [D]
   at::Tensor head;  ///< [V, D]; the embedding itself where they are tied
   VisionWeights vision;
+
+  /// The adapters' settings, where there are any.
+  struct Lora {
+    int64_t rank = 0;
+    double alpha = 0;
+    std::shared_ptr<AdapterDropout> dropout;
+    std::filesystem::path base;  ///< the directory of the weights that they belong to
+  };
+  std::optional<Lora> lora;
 };
 
 /// Parts of a model that can be frozen.

@@ -34,7 +34,8 @@ class SupervisedTrainer {
 
   Run& run_;
   Pipeline<SupervisedExample> examples_;
-  double entropy_sum_ = 0;  // of the step
+  double entropy_sum_ = 0;      // of the step
+  uint64_t micro_batches_ = 0;  // of the step, so far
 };
 
 }  // namespace ssl4rl::rl

@@ -15,6 +15,7 @@
 #include "ssl4rl/rl/loss.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rl/run.h"
+#include "ssl4rl/rl/watch.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::rl {
@@ -44,6 +45,7 @@ struct Step {
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
   std::vector<tasks::Curriculum::Outcome> successes;  ///< of the fresh puzzles, with a curriculum
+  uint64_t micro_batches = 0;  ///< trained on so far
   std::map<std::string, double> seconds;
 };
 
@@ -87,6 +89,7 @@ class Trainer {
   void measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const;
   void check_gap(const Step& step) const;
   void adapt_beta(Step& step);
+  [[nodiscard]] uint64_t dropout_key(Step& step) const;
 
   Run& run_;
   TrainerConfig config_;
@@ -95,6 +98,7 @@ class Trainer {
   const std::vector<Group> replay_;
   rollout::Engine engine_;
   std::unique_ptr<PromptSource> prompts_;
+  Watch watch_;
 };
 
 }  // namespace ssl4rl::rl

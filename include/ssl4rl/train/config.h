@@ -55,6 +55,7 @@ struct LogConfig {
   int64_t completions_every = 10;
   bool tensorboard = true;
   std::string level = "info";
+  double warn_constant_answers = 0.9, warn_unparsed = 0.5, warn_length_growth = 3, warn_entropy = 0.05;
 
   void describe(config::Section& section);
 };
