@@ -48,21 +48,30 @@ void expect_resume_to_be_exact(const Keys& keys) {
 }
 
 TEST(Algorithms, PpoWithAValueHeadResumesExactly) {
-  expect_resume_to_be_exact(with({{"algorithm.name", "ppo"}, {"algorithm.num_iterations", 2}, {"algorithm.beta", 0.1}, {"algorithm.kl_in_reward", true},
-                                  {"algorithm.kl_target", 0.01}, {"algorithm.kl_horizon", 50}}));
+  expect_resume_to_be_exact(with({{"algorithm.name", "ppo"},
+                                  {"algorithm.num_iterations", 2},
+                                  {"algorithm.beta", 0.1},
+                                  {"algorithm.kl_in_reward", true},
+                                  {"algorithm.kl_target", 0.01},
+                                  {"algorithm.kl_horizon", 50}}));
 }
 
 TEST(Algorithms, PpoWithASeparateCriticResumesExactly) {
-  expect_resume_to_be_exact(with({{"algorithm.name", "ppo"}, {"algorithm.critic", "separate"}, {"algorithm.critic_learning_rate", 2e-3}}));
+  expect_resume_to_be_exact(
+      with({{"algorithm.name", "ppo"}, {"algorithm.critic", "separate"}, {"algorithm.critic_learning_rate", 2e-3}}));
 }
 
 TEST(Algorithms, LoraWithDropoutAndAReferenceResumesExactly) {
-  expect_resume_to_be_exact(with({{"model.lora.rank", 4}, {"model.lora.dropout", 0.2}, {"model.lora.vision", true}, {"algorithm.beta", 0.1},
+  expect_resume_to_be_exact(with({{"model.lora.rank", 4},
+                                  {"model.lora.dropout", 0.2},
+                                  {"model.lora.vision", true},
+                                  {"algorithm.beta", 0.1},
                                   {"model.gradient_checkpointing", true}}));
 }
 
 TEST(Algorithms, TheOthersResumeExactly) {
-  for (const char* name : {"rloo", "reinforce++", "reinforce++_baseline"}) expect_resume_to_be_exact(with({{"algorithm.name", name}}));
+  for (const char* name : {"rloo", "reinforce++", "reinforce++_baseline"})
+    expect_resume_to_be_exact(with({{"algorithm.name", name}}));
 }
 
 TEST(Algorithms, MicroBatchesDoNotMatterForAnyLoss) {
@@ -70,8 +79,11 @@ TEST(Algorithms, MicroBatchesDoNotMatterForAnyLoss) {
     std::vector<double> norms;
     for (const int tokens : {100000, 1}) {
       const TemporaryFolder folder;
-      ASSERT_EQ(run_training(folder.path(), with({{"algorithm.loss_type", loss}, {"algorithm.importance_sampling_level", "sequence"},
-                                                  {"algorithm.entropy_coef", 0.01}, {"train.steps", 1}, {"train.micro_batch_tokens", tokens}})),
+      ASSERT_EQ(run_training(folder.path(), with({{"algorithm.loss_type", loss},
+                                                  {"algorithm.importance_sampling_level", "sequence"},
+                                                  {"algorithm.entropy_coef", 0.01},
+                                                  {"train.steps", 1},
+                                                  {"train.micro_batch_tokens", tokens}})),
                 0);
       norms.push_back(metrics_of(folder.path())[0]["grad_norm"].get<double>());
     }
@@ -82,7 +94,8 @@ TEST(Algorithms, MicroBatchesDoNotMatterForAnyLoss) {
 TEST(Algorithms, AReplayThatDoesNotFitIsRefusedBeforeAnyWork) {
   const TemporaryFolder folder;
   EXPECT_EQ(run_training(folder.path(), with({{"train.prompts_per_step", 3}})), 2);
-  io::write_file(folder.path() / "broken.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion_ids\": [1], \"group\": 1}\n");
+  io::write_file(folder.path() / "broken.jsonl",
+                 "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion_ids\": [1], \"group\": 1}\n");
   EXPECT_EQ(run_training(folder.path(), with({{"rollout.replay", (folder.path() / "broken.jsonl").string()}})), 2);
   EXPECT_FALSE(fs::exists(folder.path() / "run"));
 }
@@ -91,11 +104,16 @@ TEST(Algorithms, ConversationsAreImitated) {
   const TemporaryFolder folder;
   const std::string image = (test_data() / "images/rgb.png").string();
   io::write_file(folder.path() / "talk.jsonl",
-                 Json{{"messages", Json::array({{{"role", "user"}, {"content", Json::array({{{"type", "image"}, {"image", image}}, {{"type", "text"}, {"text", "Which?"}}})}},
+                 Json{{"messages", Json::array({{{"role", "user"},
+                                                 {"content", Json::array({{{"type", "image"}, {"image", image}},
+                                                                          {{"type", "text"}, {"text", "Which?"}}})}},
                                                 {{"role", "assistant"}, {"content", "<answer>90</answer>"}}})}}
                          .dump() +
                      "\n");
-  const Keys keys{{"sft.data", (folder.path() / "talk.jsonl").string()}, {"train.steps", 30}, {"train.prompts_per_step", 2}, {"train.learning_rate", 3e-3}};
+  const Keys keys{{"sft.data", (folder.path() / "talk.jsonl").string()},
+                  {"train.steps", 30},
+                  {"train.prompts_per_step", 2},
+                  {"train.learning_rate", 3e-3}};
   ASSERT_EQ(run_training(folder.path(), keys, "sft"), 0);
   const auto metrics = metrics_of(folder.path());
   EXPECT_LT(metrics.back()["loss"].get<double>(), 0.1 * metrics.front()["loss"].get<double>());
@@ -104,12 +122,17 @@ TEST(Algorithms, ConversationsAreImitated) {
 TEST(Advice, NamesSettingsThatCannotMatter) {
   cli::RunConfig config;
   const TemporaryFolder folder;
-  io::write_file(folder.path() / "c.yaml", "algorithm: {epsilon: 0.1, kl_estimator: k1, gamma: 0.9, vf_coef: 1}\nmodel: {lora: {alpha: 3}}\ntrain: {min_lr_ratio: 0.1}\n");
+  io::write_file(folder.path() / "c.yaml",
+                 "algorithm: {epsilon: 0.1, kl_estimator: k1, gamma: 0.9, vf_coef: 1}\nmodel: {lora: {alpha: "
+                 "3}}\ntrain: {min_lr_ratio: 0.1}\n");
   const auto keys = cli::read_run_config(config, folder.path() / "c.yaml", {});
   const auto advice = cli::settings_without_effect(config, keys, false);
   EXPECT_EQ(advice.size(), 6u);
-  for (const char* key : {"algorithm.epsilon ", "algorithm.kl_estimator ", "algorithm.gamma ", "algorithm.vf_coef ", "model.lora.alpha ", "train.min_lr_ratio "})
-    EXPECT_EQ(std::count_if(advice.begin(), advice.end(), [&](const std::string& text) { return text.starts_with(key); }), 1) << key;
+  for (const char* key : {"algorithm.epsilon ", "algorithm.kl_estimator ", "algorithm.gamma ", "algorithm.vf_coef ",
+                          "model.lora.alpha ", "train.min_lr_ratio "})
+    EXPECT_EQ(
+        std::count_if(advice.begin(), advice.end(), [&](const std::string& text) { return text.starts_with(key); }), 1)
+        << key;
   config.algorithm.beta = 0.1;
   config.algorithm.num_iterations = 2;
   EXPECT_EQ(cli::settings_without_effect(config, keys, false).size(), 4u);

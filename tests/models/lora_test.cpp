@@ -51,8 +51,7 @@ TEST(Lora, PeftsAdapterGivesPeftsLogProbs) {
       const Prompt prompt = model->processor().encode(messages, images);
       const std::vector<PackedGroup> groups{{&prompt, {ids}}};
       const at::NoGradGuard no_grad;
-      const Tensor found =
-          model->completion_logprobs(pack(groups, model->config().ids.image, at::kCPU), 1).logprob_T;
+      const Tensor found = model->completion_logprobs(pack(groups, model->config().ids.image, at::kCPU), 1).logprob_T;
       EXPECT_LT(difference(found, at::tensor(one["logprobs"].get<std::vector<double>>(), at::kDouble)), 2e-5);
     }
   }

@@ -89,7 +89,8 @@ std::vector<OutcomeGroup> estimate(AlgorithmConfig config) {
 std::vector<double> all_advantages(const std::vector<OutcomeGroup>& groups) {
   std::vector<double> all;
   for (const OutcomeGroup& group : groups)
-    for (const Outcome& sample : group.samples) all.insert(all.end(), sample.advantages.begin(), sample.advantages.end());
+    for (const Outcome& sample : group.samples)
+      all.insert(all.end(), sample.advantages.begin(), sample.advantages.end());
   return all;
 }
 
@@ -163,13 +164,15 @@ TEST(Estimator, RewardsMayBeNormalisedByTaskOrByFunctionAndGroupsWeighted) {
   for (size_t g = 0; g < 3; ++g) {
     groups[g].task = std::string(1, g < 2 ? 'a' : 'b');
     groups[g].part_weights = {1, 0.5};
-    groups[g].samples = {{.reward = 1 + static_cast<double>(g), .length = 1, .parts = {1, 0}}, {.reward = 0.5, .length = 1, .parts = {0, 1}}};
+    groups[g].samples = {{.reward = 1 + static_cast<double>(g), .length = 1, .parts = {1, 0}},
+                         {.reward = 0.5, .length = 1, .parts = {0, 1}}};
   }
   config.scale_rewards = Scale::kTask;
   estimate_advantages(config, groups);
   const double of_task = standard_deviation(std::vector<double>{1, 0.5, 2, 0.5});
   EXPECT_NEAR(groups[0].samples[0].advantages[0], 0.25 / (of_task + 1e-4), 1e-12);
-  EXPECT_NEAR(groups[2].samples[0].advantages[0], 1.25 / (standard_deviation(std::vector<double>{3, 0.5}) + 1e-4), 1e-12);
+  EXPECT_NEAR(groups[2].samples[0].advantages[0], 1.25 / (standard_deviation(std::vector<double>{3, 0.5}) + 1e-4),
+              1e-12);
 
   config.multi_objective_aggregation = AlgorithmConfig::Aggregation::kNormalizeThenSum;
   estimate_advantages(config, groups);
@@ -181,7 +184,8 @@ TEST(Estimator, RewardsMayBeNormalisedByTaskOrByFunctionAndGroupsWeighted) {
   config.difficulty_weight = true;
   groups[0].difficulty = 0.25;
   estimate_advantages(config, groups);
-  EXPECT_NEAR(groups[0].samples[0].advantages[0], 0.75 * 0.25 / (standard_deviation(std::vector<double>{1, 0.5}) + 1e-4), 1e-12);
+  EXPECT_NEAR(groups[0].samples[0].advantages[0],
+              0.75 * 0.25 / (standard_deviation(std::vector<double>{1, 0.5}) + 1e-4), 1e-12);
   EXPECT_EQ(groups[1].samples[0].advantages[0], 0) << "difficulty 0: nothing to learn";
 }
 

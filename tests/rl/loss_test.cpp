@@ -94,7 +94,8 @@ TEST(Loss, EveryVariantsGradientIsTheNumericalOne) {
   for (const auto compat : {AlgorithmConfig::Compat::kNone, AlgorithmConfig::Compat::kVerl})
     for (const auto type : {Type::kDapo, Type::kSapo})
       for (const auto level : {AlgorithmConfig::Level::kToken, AlgorithmConfig::Level::kSequence})
-        for (const auto kl : {AlgorithmConfig::KlEstimator::kK1, AlgorithmConfig::KlEstimator::kK2, AlgorithmConfig::KlEstimator::kK3, AlgorithmConfig::KlEstimator::kAbs}) {
+        for (const auto kl : {AlgorithmConfig::KlEstimator::kK1, AlgorithmConfig::KlEstimator::kK2,
+                              AlgorithmConfig::KlEstimator::kK3, AlgorithmConfig::KlEstimator::kAbs}) {
           AlgorithmConfig config;
           config.compat = compat;
           config.loss_type = type;
@@ -103,7 +104,8 @@ TEST(Loss, EveryVariantsGradientIsTheNumericalOne) {
           config.beta = 0.2;
           config.delta = 1.4;
           config.epsilon_high = 0.3;
-          if (level == AlgorithmConfig::Level::kSequence && compat == AlgorithmConfig::Compat::kVerl) continue;  // straight-through
+          if (level == AlgorithmConfig::Level::kSequence && compat == AlgorithmConfig::Compat::kVerl)
+            continue;  // straight-through
           const Tensor x = inputs_of(kTokens, true).logprob_n.detach();
           const auto value = [&](const Tensor& logprob) {
             LossInputs inputs = inputs_of(kTokens, true);
