@@ -121,7 +121,7 @@ def fuzz(binary, work, tokenizer, count):
         return "".join(parts)
     texts = [draw() for _ in range(count)]
     with open(f"{work}/fuzz.jsonl", "w", encoding="utf-8") as f:
-        f.writelines(json.dumps({"messages": [{"role": "user", "content": "x"}], "completion": text}) + "\n" for text in texts)
+        f.writelines(json.dumps({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": text}], "completion": "x"}) + "\n" for text in texts)
     run = subprocess.run([f"{binary}/ssl4rl", "score", "--model", folder, "--input", f"{work}/fuzz.jsonl", "--output", f"{work}/fuzz_scores.jsonl", "--quiet"],
                          capture_output=True, text=True)
     if run.returncode != 0:
@@ -129,11 +129,12 @@ def fuzz(binary, work, tokenizer, count):
     differing = 0
     with open(f"{work}/fuzz_scores.jsonl", encoding="utf-8") as f:
         for text, line in zip(texts, f, strict=True):
-            ids = json.loads(line)["token_ids"]
-            if ids != tokenizer.encode(text).ids:
+            ids = json.loads(line)["prompt_ids"]
+            expected = tokenizer.encode(f"<|im_start|>system\nS<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n").ids
+            if ids != expected:
                 differing += 1
                 if differing <= 5:
-                    print("differs:", ascii(text), ids, tokenizer.encode(text).ids)
+                    print("differs:", ascii(text), ids, expected)
     print(f"fuzz: {count} drawn texts, {sum(map(len, texts))} characters, {differing} with other ids")
 
 

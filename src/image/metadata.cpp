@@ -24,13 +24,16 @@ uint32_t little_endian(std::string_view bytes, size_t at, size_t count) {
 // A JPEG's segments up to its data: marker and content.
 void for_each_segment(std::string_view bytes, const std::function<void(uint8_t, std::string_view)>& visit) {
   for (size_t at = 2; at + 4 <= bytes.size();) {
-    if (static_cast<uint8_t>(bytes[at]) != 0xFF) return;
     const auto marker = static_cast<uint8_t>(bytes[at + 1]);
-    if (marker == 0xFF) {
+    if (static_cast<uint8_t>(bytes[at]) != 0xFF || marker == 0xFF || marker == 0) {  // fill bytes and rubbish, which libjpeg skips
       ++at;
       continue;
     }
     if (marker == 0xDA || marker == 0xD9) return;
+    if (marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {  // without content
+      at += 2;
+      continue;
+    }
     const size_t length = big_endian(bytes, at + 2, 2);
     if (length < 2 || at + 2 + length > bytes.size()) return;
     visit(marker, bytes.substr(at + 4, length - 2));
@@ -43,7 +46,7 @@ std::string_view frame_of_jpeg(std::string_view bytes) {
   std::string_view frame;
   for_each_segment(bytes, [&](uint8_t marker, std::string_view content) {
     const bool is_frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-    if (is_frame && content.size() >= 6) frame = content;
+    if (is_frame && content.size() >= 6 && frame.empty()) frame = content;
   });
   return frame;
 }

@@ -51,6 +51,19 @@ TEST(Split, AgreesWithARegularExpressionEngineOnRandomTexts) {
   }
 }
 
+TEST(Split, LettersAndNumbersThatIcuMayNotKnowYetAreWhatTheReferenceTakesThemFor) {
+  EXPECT_EQ(split_qwen2("!\U00013797\U00013798s"), (std::vector<std::string_view>{"!\U00013797\U00013798s"}));
+  EXPECT_EQ(split_qwen2("a\U0001E5F1\U0001E5F2"), (std::vector<std::string_view>{"a", "\U0001E5F1", "\U0001E5F2"}));
+}
+
+TEST(Tokenizer, MarksThatTheReferenceDoesNotKnowStayWhereTheyAre) {
+  const Tokenizer tokenizer(test_data() / "tiny_qwen2_5_vl/tokenizer.json");
+  const auto round_trip = [&](const std::string& text) { return tokenizer.decode(tokenizer.encode(text)); };
+  EXPECT_EQ(round_trip("e\u0345\u0316"), "e\u0316\u0345") << "known marks are put in order";
+  EXPECT_EQ(round_trip("\u06E2\u07FD e\u0301"), "\u06E2\u07FD \u00E9");
+  EXPECT_EQ(round_trip("e\u1AC0\u0301 e\u0301"), "e\u1AC0\u0301 \u00E9") << "nor does anything compose across them";
+}
+
 TEST(Tokenizer, EncodesAndDecodesAsTheReference) {
   const Tokenizer tokenizer(test_data() / "tiny_qwen2_5_vl/tokenizer.json");
   for (const auto& item : io::read_json(test_data() / "tokenizer_cases.json")) {
