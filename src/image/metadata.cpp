@@ -25,7 +25,8 @@ uint32_t little_endian(std::string_view bytes, size_t at, size_t count) {
 void for_each_segment(std::string_view bytes, const std::function<void(uint8_t, std::string_view)>& visit) {
   for (size_t at = 2; at + 4 <= bytes.size();) {
     const auto marker = static_cast<uint8_t>(bytes[at + 1]);
-    if (static_cast<uint8_t>(bytes[at]) != 0xFF || marker == 0xFF || marker == 0) {  // fill bytes and rubbish, which libjpeg skips
+    if (static_cast<uint8_t>(bytes[at]) != 0xFF || marker == 0xFF ||
+        marker == 0) {  // fill bytes and rubbish, which libjpeg skips
       ++at;
       continue;
     }

@@ -33,7 +33,8 @@ class JsonlCommands : public testing::Test {
     return lines;
   }
   Outcome score(const std::string& input) const {
-    return run_program({"score", "--model", model(), "--input", input, "--output", path("scores.jsonl").string(), "--quiet"});
+    return run_program(
+        {"score", "--model", model(), "--input", input, "--output", path("scores.jsonl").string(), "--quiet"});
   }
   // The second of two lines is wrong.
   void expect_refused(const Json& wrong, int status, const std::string& part) const {
@@ -49,7 +50,8 @@ class JsonlCommands : public testing::Test {
 
 TEST_F(JsonlCommands, EveryLineIsCheckedBeforeWork) {
   const auto with_image = [](const std::string& image) {
-    return Json{{"messages", {{{"role", "user"}, {"content", {{{"type", "image"}, {"image", image}}}}}}}, {"completion", "x"}};
+    return Json{{"messages", {{{"role", "user"}, {"content", {{{"type", "image"}, {"image", image}}}}}}},
+                {"completion", "x"}};
   };
   expect_refused(line("look at <|image_pad|>"), 2, "<|image_pad|>");
   expect_refused({{"messages", {{{"role", "robot"}, {"content", "x"}}}}, {"completion", "x"}}, 2, "\"robot\"");
@@ -69,8 +71,8 @@ TEST_F(JsonlCommands, EveryLineIsCheckedBeforeWork) {
 }
 
 TEST_F(JsonlCommands, LinesThatAskTheSameAreScoredAsIfAlone) {
-  std::vector<Json> lines{line("How many degrees?", "90"), line("How many degrees?", "<answer>180</answer>"), line("How many degrees?", ""), line("Other?", "90"),
-                          line("How many degrees?", "90")};
+  std::vector<Json> lines{line("How many degrees?", "90"), line("How many degrees?", "<answer>180</answer>"),
+                          line("How many degrees?", ""), line("Other?", "90"), line("How many degrees?", "90")};
   for (size_t i = 0; i < lines.size(); ++i) lines[i]["id"] = i;
   ASSERT_EQ(score(write("in.jsonl", lines)).status, 0);
   const auto together = lines_of(path("scores.jsonl"));
@@ -89,7 +91,9 @@ TEST_F(JsonlCommands, LinesThatAskTheSameAreScoredAsIfAlone) {
 TEST_F(JsonlCommands, MinPOfOneIsGreedyAtAnyTemperature) {
   const std::string input = write("in.jsonl", {line("How many degrees?"), line("Hi")});
   const auto ids = [&](const std::vector<std::string>& options) {
-    std::vector<std::string> arguments{"generate", "--model", model(), "--input", input, "--output", path("out.jsonl").string(), "--max-new-tokens", "8", "--quiet"};
+    std::vector<std::string> arguments{
+        "generate",         "--model", model(),  "--input", input, "--output", path("out.jsonl").string(),
+        "--max-new-tokens", "8",       "--quiet"};
     arguments.insert(arguments.end(), options.begin(), options.end());
     const Outcome outcome = run_program(arguments);
     EXPECT_EQ(outcome.status, 0) << outcome.err;
@@ -98,7 +102,8 @@ TEST_F(JsonlCommands, MinPOfOneIsGreedyAtAnyTemperature) {
     return all;
   };
   EXPECT_EQ(ids({"--min-p", "1", "--temperature", "3"}), ids({"--temperature", "0"}));
-  EXPECT_EQ(run_program({"generate", "--model", model(), "--input", input, "--output", "-", "--min-p", "1.5"}).status, 2);
+  EXPECT_EQ(run_program({"generate", "--model", model(), "--input", input, "--output", "-", "--min-p", "1.5"}).status,
+            2);
 }
 
 TEST_F(JsonlCommands, OutputGoesOnBehindTheLastWholeInput) {

@@ -45,7 +45,7 @@ struct Step {
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
   std::vector<tasks::Curriculum::Outcome> successes;  ///< of the fresh puzzles, with a curriculum
-  uint64_t micro_batches = 0;  ///< trained on so far
+  uint64_t micro_batches = 0;                         ///< trained on so far
   std::map<std::string, double> seconds;
 };
 
