@@ -5,7 +5,7 @@ Shapes: 4 prompts of two images (about 235 tokens) x 8 samples of 64 tokens, flo
 over ours in the same run. `step` is a whole GRPO step against TRL; `generation` is tokens a second of the rollout (vision,
 prefill, decoding, sampling) against transformers' generate on repeated rows, as TRL calls it; `update` is our whole update
 (optimiser included) against transformers' forward and backward. `mfu_update` is the update's useful work with shared prompts over
-the machine's sgemm peak, both by the peer's measures.
+the sgemm peak of the peer's PyTorch, which on AMD processors is below the machine's (docs/performance.md).
 """
 import argparse
 import json

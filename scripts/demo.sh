@@ -47,12 +47,14 @@ start=$(held_out start "$output/model")
 
 echo; echo "Supervised start: answers drawn at random teach the form of an answer, nothing about pictures."
 "$ssl4rl" sft --config "$repository/configs/demo/sft.yaml" --set "model.path=$output/model" "${settings[@]}"
-started=$(ls -d "$output"/sft/checkpoints/step-* | tail -n 1)
+checkpoints=("$output"/sft/checkpoints/step-*)
+started=${checkpoints[-1]}
 supervised=$(held_out supervised "$started")
 
 echo; echo "GRPO: eight answers to each picture; the right ones are rewarded."
 "$ssl4rl" train --config "$repository/configs/demo/grpo.yaml" --set "model.path=$started" "${settings[@]}"
-trained=$(ls -d "$output"/grpo/checkpoints/step-* | tail -n 1)
+checkpoints=("$output"/grpo/checkpoints/step-*)
+trained=${checkpoints[-1]}
 final=$(held_out grpo "$trained")
 seconds=$(($(date +%s) - begun))
 

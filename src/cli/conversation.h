@@ -1,4 +1,4 @@
-// Lines of the input of `generate` and `score` (docs/interface.md).
+// Lines of the input of `generate` and `score` (docs/files.md).
 #pragma once
 
 #include <filesystem>

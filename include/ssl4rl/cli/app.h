@@ -12,7 +12,7 @@
 
 namespace ssl4rl::cli {
 
-/// Exit statuses (docs/interface.md).
+/// Exit statuses (docs/files.md).
 enum Status : int { kDone = 0, kFailed = 1, kUsage = 2, kTemporary = 75, kInterrupted = 130 };
 
 /// Options that all commands take.
