@@ -96,7 +96,8 @@ std::vector<InputLine> read_lines(const fs::path& file) {
   return lines;
 }
 
-void for_each_available_batch(size_t most, const std::function<void(std::vector<InputLine>&&)>& visit) {
+void for_each_available_batch(size_t most, const std::function<void(const InputLine&)>& check,
+                              const std::function<void(std::vector<InputLine>&&)>& visit) {
   std::string buffer;
   int64_t number = 0;
   bool open = true;
@@ -120,24 +121,31 @@ void for_each_available_batch(size_t most, const std::function<void(std::vector<
       }
       std::istringstream text(buffer.substr(0, end));
       buffer.erase(0, end + 1);
-      ++number;
-      io::for_each_json_line(text, "standard input", [&](Json&& object, int64_t) {
-        batch.push_back(parse_line(std::move(object), number, fs::current_path()));
-        batch.back().where = place("standard input", number);
-      });
+      try {
+        std::optional<InputLine> line;
+        const auto parse = [&](Json&& object, int64_t) {
+          line = parse_line(std::move(object), number, fs::current_path());
+        };
+        io::for_each_json_line(text, "standard input", parse, ++number);
+        if (!line) continue;
+        line->where = place("standard input", number);
+        check(*line);
+        batch.push_back(std::move(*line));
+      } catch (const Error&) {  // what came before it is answered first
+        if (!batch.empty()) visit(std::move(batch));
+        throw;
+      }
     }
     if (!batch.empty()) visit(std::move(batch));
     if (!open && buffer.find('\n') == std::string::npos) return;
   }
 }
 
-void check_prompts(const models::Processor& processor, const std::vector<InputLine>& lines) {
-  for (const InputLine& line : lines) {
-    try {
-      processor.check(line.messages, line.min_pixels, line.max_pixels);
-    } catch (const Error& e) {
-      fail("{}: {}", line.where, e.what());
-    }
+void check_prompt(const models::Processor& processor, const InputLine& line) {
+  try {
+    processor.check(line.messages, line.min_pixels, line.max_pixels);
+  } catch (const Error& e) {
+    fail("{}: {}", line.where, e.what());
   }
 }
 

@@ -30,11 +30,13 @@ struct InputLine {
 /// All lines of a file, or of standard input for "-".
 [[nodiscard]] std::vector<InputLine> read_lines(const std::filesystem::path& file);
 
-/// Reads standard input as it comes: hands over all lines that are there already, then waits for more.
-void for_each_available_batch(size_t most, const std::function<void(std::vector<InputLine>&&)>& visit);
+/// Reads standard input as it comes: hands over all lines that are there already, then waits for more. A line that is
+/// broken or that `check` refuses is an Error, thrown when those before it have been handed over.
+void for_each_available_batch(size_t most, const std::function<void(const InputLine&)>& check,
+                              const std::function<void(std::vector<InputLine>&&)>& visit);
 
-/// Throws Error naming the first line whose prompt the model cannot take (roles, placeholders in texts, pixel bounds).
-void check_prompts(const models::Processor& processor, const std::vector<InputLine>& lines);
+/// Throws Error naming the line if the model cannot take its prompt (roles, placeholders in texts, pixel bounds).
+void check_prompt(const models::Processor& processor, const InputLine& line);
 
 /// Whether two lines ask the same.
 [[nodiscard]] bool same_prompt(const InputLine& a, const InputLine& b);

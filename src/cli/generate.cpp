@@ -85,8 +85,8 @@ int run_on_stream(App& app, const Options& options, const models::Model& model) 
   OutputLines out(options.output, "", 1, app.log());
   out.open();
   app.begin_work();
-  for_each_available_batch(64, [&](std::vector<InputLine>&& lines) {
-    check_prompts(model.processor(), lines);
+  const auto check = [&](const InputLine& line) { check_prompt(model.processor(), line); };
+  for_each_available_batch(64, check, [&](std::vector<InputLine>&& lines) {
     std::vector<Prepared> batch;
     for (const InputLine& line : lines) batch.push_back({&line, encode(model.processor(), line)});
     generate_batch(model, options, batch, out, {});
@@ -100,7 +100,7 @@ int run(App& app, const Options& options) {
   if (options.input == "-") return run_on_stream(app, options, *load_model(app, options.model, runtime));
   const std::vector<InputLine> lines = read_lines(options.input);
   const auto processor = std::make_shared<const models::Processor>(options.model);
-  check_prompts(*processor, lines);
+  for (const InputLine& line : lines) check_prompt(*processor, line);
   OutputLines out(options.output, fingerprint(options, runtime), static_cast<size_t>(options.num_generations),
                   app.log());
   const auto model = load_model(app, options.model, processor, runtime);

@@ -36,17 +36,15 @@ struct Prepared {
 };
 
 // A line needs one of the two, and ids must exist.
-void check(const models::Processor& processor, const std::vector<InputLine>& lines) {
-  for (const InputLine& line : lines) {
-    if (!line.completion && !line.completion_ids) fail("{}: expected \"completion\" or \"completion_ids\"", line.where);
-    if (line.completion && line.completion_ids)
-      fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
-    if (!line.completion_ids) continue;
+void check(const models::Processor& processor, const InputLine& line) {
+  if (!line.completion && !line.completion_ids) fail("{}: expected \"completion\" or \"completion_ids\"", line.where);
+  if (line.completion && line.completion_ids)
+    fail("{}: \"completion\" and \"completion_ids\" exclude each other", line.where);
+  if (line.completion_ids)
     for (const int64_t id : *line.completion_ids)
       if (id < 0 || id >= processor.config().text.vocab_size)
         fail("{}: completion_ids: {} is no token of the model", line.where, id);
-  }
-  check_prompts(processor, lines);
+  check_prompt(processor, line);
 }
 
 std::vector<std::span<const InputLine>> by_prompt(std::span<const InputLine> lines) {
@@ -145,8 +143,8 @@ int run_on_stream(App& app, const Options& options, const models::Model& model) 
   OutputLines out(options.output, "", 1, app.log());
   out.open();
   app.begin_work();
-  for_each_available_batch(kLinesOfAPrompt, [&](std::vector<InputLine>&& lines) {
-    check(model.processor(), lines);
+  const auto check_line = [&](const InputLine& line) { check(model.processor(), line); };
+  for_each_available_batch(kLinesOfAPrompt, check_line, [&](std::vector<InputLine>&& lines) {
     Scorer scorer(model, options.temperature, out);
     for (const auto group : by_prompt(lines)) scorer.add(prepare(model.processor(), group));
     scorer.flush();
@@ -160,7 +158,7 @@ int run(App& app, const Options& options) {
   if (options.input == "-") return run_on_stream(app, options, *load_model(app, options.model, runtime));
   const std::vector<InputLine> lines = read_lines(options.input);
   const auto processor = std::make_shared<const models::Processor>(options.model);
-  check(*processor, lines);
+  for (const InputLine& line : lines) check(*processor, line);
   const std::string fingerprint = Json{
       {"command", "score"},
       {"model", model_fingerprint(options.model)},

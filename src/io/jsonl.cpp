@@ -11,9 +11,10 @@ namespace ssl4rl::io {
 
 using Json = nlohmann::ordered_json;
 
-void for_each_json_line(std::istream& in, const std::string& name, const std::function<void(Json&&, int64_t)>& visit) {
+void for_each_json_line(std::istream& in, const std::string& name, const std::function<void(Json&&, int64_t)>& visit,
+                        int64_t first_line) {
   std::string text;
-  for (int64_t line = 1; std::getline(in, text, '\n'); ++line) {
+  for (int64_t line = first_line; std::getline(in, text, '\n'); ++line) {
     if (line == 1 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
     if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
     Json object;

@@ -54,8 +54,9 @@ void measure(const std::filesystem::path& model, const std::filesystem::path& fo
     for (const image::Image& picture : images) (void)models::to_patches(picture, config.vision, config.image, bounds);
   });
   const auto count = static_cast<double>(files.size());
-  std::printf("{\"images\": %zu, \"patches\": %ld, \"sha256\": \"%s\", \"decode_per_s\": %.1f, \"process_per_s\": %.1f}\n",
-              files.size(), static_cast<long>(patches), io::hex(hash.digest()).c_str(), count / decode, count / process);
+  std::printf(
+      "{\"images\": %zu, \"patches\": %ld, \"sha256\": \"%s\", \"decode_per_s\": %.1f, \"process_per_s\": %.1f}\n",
+      files.size(), static_cast<long>(patches), io::hex(hash.digest()).c_str(), count / decode, count / process);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // `generate` and `score` on wrong inputs, on repeated prompts, and going on after a stop.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "../../src/cli/output_lines.h"
@@ -68,6 +69,25 @@ TEST_F(JsonlCommands, EveryLineIsCheckedBeforeWork) {
   expect_refused(with_image("nothing.png"), 2, "nothing.png: no such file");
   expect_refused(with_image("data:text/plain,x"), 2, "data:image/TYPE;base64");
   expect_refused(with_image("data:image/png;base64,aGVsbG8="), 1, "cannot be decoded");
+}
+
+TEST_F(JsonlCommands, OnStandardInputWhatCameBeforeABrokenLineIsAnsweredAndTheLineIsNamed) {
+  io::write_file(path("in.jsonl"),
+                 line("a").dump() + "\n\n" + line("b").dump() + "\n{\"id\":\n" + line("c").dump() + "\n");
+  const Outcome outcome = run_program({"score", "--model", model(), "--input", "-", "--output", "-", "--quiet"}, "",
+                                      " < " + quoted(path("in.jsonl").string()));
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("standard input:4: "), std::string::npos) << outcome.err;
+  EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 2) << outcome.out;
+
+  Json without = line("b");
+  without.erase("completion");
+  write("in.jsonl", {line("a"), without});
+  const Outcome refused = run_program({"score", "--model", model(), "--input", "-", "--output", "-", "--quiet"}, "",
+                                      " < " + quoted(path("in.jsonl").string()));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("standard input:2: expected \"completion\""), std::string::npos) << refused.err;
+  EXPECT_EQ(std::count(refused.out.begin(), refused.out.end(), '\n'), 1) << refused.out;
 }
 
 TEST_F(JsonlCommands, LinesThatAskTheSameAreScoredAsIfAlone) {

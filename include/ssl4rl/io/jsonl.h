@@ -9,10 +9,12 @@
 
 namespace ssl4rl::io {
 
-/// Calls `visit` with each object and its line number (from 1); blank lines are passed over. A line that is not a JSON
-/// object is an Error "NAME:LINE: …"; so is an Error that `visit` throws (the place is put before its message).
+/// Calls `visit` with each object and its line number (from `first_line`); blank lines are passed over. A line that is
+/// not a JSON object is an Error "NAME:LINE: …"; so is an Error that `visit` throws (the place is put before its
+/// message).
 void for_each_json_line(std::istream& in, const std::string& name,
-                        const std::function<void(nlohmann::ordered_json&& object, int64_t line)>& visit);
+                        const std::function<void(nlohmann::ordered_json&& object, int64_t line)>& visit,
+                        int64_t first_line = 1);
 /// The same for a file, or for standard input when the path is "-".
 void for_each_json_line(const std::filesystem::path& path,
                         const std::function<void(nlohmann::ordered_json&& object, int64_t line)>& visit);
