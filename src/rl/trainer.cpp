@@ -12,6 +12,7 @@
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/advantage.h"
+#include "ssl4rl/rl/conflict.h"
 #include "ssl4rl/rl/train_batch.h"
 
 namespace ssl4rl::rl {
@@ -311,6 +312,7 @@ void Trainer::adapt_beta(Step& step) {
 }
 
 void Trainer::update(Step& step) {
+  if (run_.logging.conflicts_every > 0 && step.number % run_.logging.conflicts_every == 0) compare_tasks(step);
   const auto per_update = static_cast<size_t>(run_.train.update_prompts());
   const std::span<Group> groups(step.groups);
   for (int64_t iteration = 0; iteration < config_.algorithm.num_iterations; ++iteration) {
@@ -325,18 +327,26 @@ void Trainer::update(Step& step) {
   if (step.next_beta) run_.state.beta = step.next_beta;
 }
 
-// One optimiser update on some groups. The loss is normalised over all of them, so that it does not depend on the cut
-// into micro-batches.
+// One optimiser update on some groups.
 void Trainer::update_once(Step& step, std::span<Group> groups) {
+  const Losses losses = accumulate_gradients(step, groups, step.groups);
+  if (!step.changed_weights) check_gap(step);
+  step.changed_weights = true;
+  apply(step, losses);
+}
+
+// Forward and backward of an update on `groups`, which are some of the rollout's. The loss is normalised over all of
+// them, so that it does not depend on the cut into micro-batches.
+Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> groups, std::span<const Group> rollout) {
   const AlgorithmConfig& algorithm = config_.algorithm;
   UpdateSize size{.tokens = trained_tokens(groups),
-                  .rollout_tokens = trained_tokens(step.groups),
+                  .rollout_tokens = trained_tokens(rollout),
                   .max_completion_length = config_.rollout.max_completion_length};
   for (const Group& group : groups) size.rows += static_cast<int64_t>(group.samples.size());
   const auto per_update = static_cast<size_t>(run_.train.update_prompts());
-  size.updates = static_cast<int64_t>((step.groups.size() + per_update - 1) / per_update);
+  size.updates = static_cast<int64_t>((rollout.size() + per_update - 1) / per_update);
   const at::Device device = run_.policy.device();
-  double update_loss = 0, critic_loss = 0;
+  Losses losses;
   for (const MicroBatch& cut : micro_batches(lengths_of(groups), run_.train.micro_batch_tokens)) {
     if (!step.changed_weights) run_.interrupt.check();  // up to here the step can be given up
     const TrainBatch batch = make_train_batch(groups, cut, run_.policy);
@@ -362,21 +372,35 @@ void Trainer::update_once(Step& step, std::span<Group> groups) {
                                .kl_weight_n = weights.kl_n,
                                .entropy_weight_n = weights.entropy_n},
                               step.loss_sums);
-    update_loss += loss.item<double>();
+    losses.policy += loss.item<double>();
     if (critic_) {
       const Tensor of_values =
           value_loss(algorithm, critic_->values(batch.packed, hidden), batch.field(&Sample::values, device),
                      batch.field(&Sample::returns, device), weights.value_n, step.value_clipped);
-      critic_loss += of_values.item<double>();
+      losses.critic += of_values.item<double>();
       loss = loss + (critic_->separate() ? 1 : algorithm.vf_coef) * of_values;
     }
     step.entropy_sum += policy.entropy_T.sum().item<double>();
     step.trained_tokens += policy.logprob_T.size(0);
     loss.backward();
   }
-  if (!step.changed_weights) check_gap(step);
-  step.changed_weights = true;
-  apply(step, update_loss, critic_loss);
+  return losses;
+}
+
+// How far tasks pull the weights the same way: the cosine between the gradients that each one's groups give by
+// themselves, at the weights before the step's updates.
+void Trainer::compare_tasks(Step& step) {
+  std::map<std::string, std::vector<Group>> by_task;
+  for (const Group& group : step.groups) by_task[group.puzzle.puzzle.task].push_back(group);
+  if (by_task.size() < 2) return;
+  std::map<std::string, std::vector<Tensor>> gradients;
+  for (auto& [task, groups] : by_task) {
+    Step alone{.number = step.number, .beta = step.beta};
+    (void)accumulate_gradients(alone, groups, groups);
+    gradients[task] = run_.optimizer.take_gradients();
+    if (critic_ && critic_->optimizer()) critic_->optimizer()->clear_gradients();
+  }
+  step.task_cosines = pairwise_cosines(gradients);
 }
 
 // Names a micro-batch's dropout of adapters, whatever came before a resume.
@@ -384,17 +408,17 @@ uint64_t Trainer::dropout_key(Step& step) const {
   return Rng(run_.seed, Stream::kDropout, {static_cast<uint64_t>(step.number), step.micro_batches++}).next64();
 }
 
-void Trainer::apply(Step& step, double policy_loss, double critic_loss) {
-  const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, policy_loss + critic_loss,
+void Trainer::apply(Step& step, const Losses& losses) {
+  const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, losses.policy + losses.critic,
                                                          step.learning_rate, run_.state, run_.log);
-  step.losses.push_back(policy_loss);
+  step.losses.push_back(losses.policy);
   step.grad_norms.push_back(result.grad_norm);
   if (!critic_) return;
-  step.value_losses.push_back(critic_loss);
+  step.value_losses.push_back(losses.critic);
   if (!critic_->optimizer()) return;
   train::TrainConfig of_critic = run_.train;
   of_critic.learning_rate = config_.algorithm.critic_learning_rate.value_or(run_.train.learning_rate);
-  step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, policy_loss + critic_loss,
+  step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, losses.policy + losses.critic,
                                                        of_critic.learning_rate_at(step.number), run_.state, run_.log)
                                        .grad_norm);
 }

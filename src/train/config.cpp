@@ -87,6 +87,9 @@ double TrainConfig::learning_rate_at(int64_t step) const {
 }
 
 void LogConfig::describe(config::Section& s) {
+  s.add("conflicts_every", conflicts_every)
+      .at_least(0)
+      .help("steps between comparisons of the tasks' gradients, one more forward and backward pass; 0: none");
   s.add("completions_every", completions_every).at_least(0).help("steps between files of completions; 0: none");
   s.add("tensorboard", tensorboard).help("write the metrics for TensorBoard too");
   s.add("level", level)

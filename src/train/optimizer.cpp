@@ -1,7 +1,9 @@
 #include "ssl4rl/train/optimizer.h"
 
 #include <ATen/ATen.h>
+
 #include <ATen/core/grad_mode.h>
+#include <utility>
 
 #include <algorithm>
 #include <cctype>
@@ -124,6 +126,12 @@ void AdamW::step(double learning_rate) {
 
 void AdamW::clear_gradients() {
   for (auto& parameter : parameters_) parameter.tensor->mutable_grad() = Tensor();
+}
+
+std::vector<Tensor> AdamW::take_gradients() {
+  std::vector<Tensor> gradients;
+  for (auto& parameter : parameters_) gradients.push_back(std::exchange(parameter.tensor->mutable_grad(), Tensor()));
+  return gradients;
 }
 
 io::NamedTensors AdamW::state() const {

@@ -1,5 +1,6 @@
 // Whole runs on the tiny model of the fixtures.
 #include "ssl4rl/rl/trainer.h"
+#include "ssl4rl/rl/conflict.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/io/jsonl.h"
+#include "ssl4rl/rl/conflict.h"
 #include "ssl4rl/rl/supervised.h"
 #include "support/errors.h"
 #include "support/images.h"
@@ -32,6 +34,8 @@ struct Plan {
   std::optional<int> signal_in_step;  // asks for a stop while that step is under way
   int data_threads = 1;
   double learning_rate = 1e-3;
+  std::vector<std::string> tasks{"rotation"};
+  int64_t conflicts_every = 0;
   fs::path start = {};  // the model to start from; empty: one that knows the form of an answer, so that rewards differ
 };
 
@@ -63,6 +67,7 @@ class TrainerTest : public testing::Test {
     config.save_every = plan.stop_after;
     train::LogConfig logging;
     logging.completions_every = 1;
+    logging.conflicts_every = plan.conflicts_every;
 
     const fs::path start =
         plan.start.empty() ? run_folder("start") / "checkpoints" / train::checkpoint_name(60) : plan.start;
@@ -74,7 +79,8 @@ class TrainerTest : public testing::Test {
     if (checkpoint) state = train::load_checkpoint(checkpoint->folder, optimizer);
     const auto reference = plan.algorithm.beta > 0 ? load_tiny(start) : nullptr;
     directory.open("", false);
-    std::vector<tasks::TaskConfig> tasks{tasks::make_task_config("rotation")};
+    std::vector<tasks::TaskConfig> tasks;
+    for (const std::string& task : plan.tasks) tasks.push_back(tasks::make_task_config(task));
     tasks::resolve_tasks(tasks);
     tasks::PromptConfig prompt;
     prompt.style = tasks::PromptConfig::Style::kAnswer;
@@ -253,6 +259,31 @@ TEST_F(TrainerTest, EveryStepLogsTheDocumentedMetrics) {
   EXPECT_GT(lines[3]["kl"].get<double>(), 0);
   const double length = lines[3]["completions/mean_length"].get<double>();
   EXPECT_TRUE(length >= 1 && length <= 16);
+}
+
+TEST_F(TrainerTest, ComparingTheTasksGradientsIsLoggedAndChangesNothing) {
+  Plan plan = several_updates();
+  plan.tasks = {"rotation", "flip"};
+  ASSERT_EQ(run("plain", plan), 0);
+  plan.conflicts_every = 2;
+  ASSERT_EQ(run("compared", plan), 0);
+  expect_equal_bits("plain", "compared", 4);
+  const auto lines = metrics_of("compared");
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(lines[i].contains("gradient_cosine/flip/rotation"), i % 2 == 1) << i;
+  const double cosine = lines[3]["gradient_cosine/flip/rotation"].get<double>();
+  EXPECT_TRUE(cosine > -1 && cosine < 1 && cosine != 0) << cosine;
+}
+
+TEST(PairwiseCosines, OfKnownVectors) {
+  const auto vector = [](std::vector<float> values) { return at::tensor(values); };
+  const auto cosines = pairwise_cosines({{"a", {vector({1, 0}), vector({0})}},
+                                         {"b", {vector({1, 1}), Tensor()}},
+                                         {"c", {vector({-2, 0}), vector({0})}},
+                                         {"none", {Tensor(), vector({0})}}});
+  ASSERT_EQ(cosines.size(), 3u) << "no cosine with a gradient of 0";
+  EXPECT_NEAR(cosines.at("a/b"), std::sqrt(0.5), 1e-7);
+  EXPECT_NEAR(cosines.at("a/c"), -1, 1e-7);
+  EXPECT_NEAR(cosines.at("b/c"), -std::sqrt(0.5), 1e-7);
 }
 
 TEST_F(TrainerTest, CompletionsAreWrittenWithTheirRewards) {

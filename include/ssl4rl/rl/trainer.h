@@ -46,6 +46,7 @@ struct Step {
   bool changed_weights = false;
   std::vector<tasks::Curriculum::Outcome> successes;  ///< of the fresh puzzles, with a curriculum
   uint64_t micro_batches = 0;                         ///< trained on so far
+  std::map<std::string, double> task_cosines;         ///< "flip/rotation" → cosine of their gradients
   std::map<std::string, double> seconds;
 };
 
@@ -78,8 +79,13 @@ class Trainer {
   void score_rollout(Step& step);
   void estimate_advantages(Step& step);
   void update(Step& step);
+  struct Losses {
+    double policy = 0, critic = 0;
+  };
   void update_once(Step& step, std::span<Group> groups);
-  void apply(Step& step, double policy_loss, double critic_loss);
+  Losses accumulate_gradients(Step& step, std::span<Group> groups, std::span<const Group> rollout);
+  void compare_tasks(Step& step);
+  void apply(Step& step, const Losses& losses);
 
   void generate(std::vector<Group*> groups, Step& step);
   [[nodiscard]] rewards::Expected expected_of(const Group& group) const;

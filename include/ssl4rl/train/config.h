@@ -52,7 +52,7 @@ struct TrainConfig {
 };
 
 struct LogConfig {
-  int64_t completions_every = 10;
+  int64_t completions_every = 10, conflicts_every = 0;
   bool tensorboard = true;
   std::string level = "info";
   double warn_constant_answers = 0.9, warn_unparsed = 0.5, warn_length_growth = 3, warn_entropy = 0.05;

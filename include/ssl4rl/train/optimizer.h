@@ -31,6 +31,8 @@ class AdamW {
   /// One update; parameters without a gradient stay as they are.
   void step(double learning_rate);
   void clear_gradients();
+  /// The gradients, by parameter (undefined where there is none), which are then cleared.
+  [[nodiscard]] std::vector<at::Tensor> take_gradients();
 
   /// First and second moments, step counts and masters, by parameter name.
   [[nodiscard]] io::NamedTensors state() const;
