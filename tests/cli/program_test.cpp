@@ -159,6 +159,24 @@ TEST_F(Program, ADryRunWritesNothing) {
   EXPECT_FALSE(fs::exists(path("runs")));
 }
 
+TEST_F(Program, EveryRecipeDryRunsOnATinyModel) {
+  draw_pictures(path("large"), 8, 240);
+  int count = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(SSL4RL_SOURCE_DIR) / "configs")) {
+    if (entry.path().extension() != ".yaml" || entry.path().filename() == "prompts.yaml") continue;
+    const std::string command = entry.path().filename() == "sft.yaml" ? "sft" : "train";
+    const Outcome outcome =
+        run_program({command, "--config", entry.path().string(), "--set", "model.path=" + model(), "--set",
+                     "data.images=" + path("large").string(), "--set", "run.output_dir=" + path("runs").string(),
+                     "--set", "rollout.max_completion_length=64", "--dry-run"});
+    EXPECT_EQ(outcome.status, 0) << entry.path() << ": " << outcome.err;
+    EXPECT_NE(outcome.out.find("puzzle     "), std::string::npos) << entry.path() << ": " << outcome.out;
+    ++count;
+  }
+  EXPECT_GE(count, 15);
+  EXPECT_FALSE(fs::exists(path("runs")));
+}
+
 TEST_F(Program, TheFirstSignalSavesAndEndsWithItsStatus) {
   for (const auto& [signal, status] : {std::pair{"INT", 130}, {"TERM", 75}, {"USR1", 75}}) {
     const std::string name = std::string("by") + signal;
