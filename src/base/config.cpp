@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "config_internal.h"
@@ -105,6 +106,31 @@ class Writer {
                  key.target_);
     }
     out << YAML::EndMap;
+  }
+
+  // Every value with its path, in order; one side of a difference.
+  static void values(const Section& section, const std::string& prefix, std::vector<Difference>& all) {
+    for (const Key& key : section.keys_) {
+      const std::string path = join_path(prefix, key.name_);
+      const auto add = [&](const auto& write) {
+        YAML::Emitter out;
+        write(out);
+        all.push_back({path, "", out.c_str(), key.changeable_, key.note_});
+      };
+      std::visit(Overloaded{[&](const auto* target) { add([&](YAML::Emitter& out) { scalar(out, *target); }); },
+                            [&](const Choice& choice) {
+                              all.push_back({path, "", choice_text(choice), key.changeable_, key.note_});
+                            },
+                            [&](const SectionList& list) {
+                              for (size_t i = 0; i < list.size(); ++i) {
+                                Section keys;
+                                list.describe(i, keys);
+                                values(keys, fmt::format("{}[{}]", path, i), all);
+                              }
+                            },
+                            [&](const std::shared_ptr<Section>& nested) { values(*nested, path, all); }},
+                 key.target_);
+    }
   }
 
   static void reference(const Section& section, const std::string& prefix, std::vector<ReferenceEntry>& entries) {
@@ -232,6 +258,32 @@ std::string to_yaml(const Section& root) {
   YAML::Emitter out;
   Writer::section(out, root);
   return std::string(out.c_str()) + "\n";
+}
+
+std::vector<Difference> differences(const Section& was, const Section& is) {
+  std::vector<Difference> before, after;
+  Writer::values(was, "", before);
+  Writer::values(is, "", after);
+  std::map<std::string, Difference*> known;
+  for (Difference& value : after) known[value.path] = &value;
+  std::vector<Difference> found;
+  for (Difference& value : before) {
+    value.was = std::exchange(value.is, "");
+    const auto other = known.find(value.path);
+    if (other == known.end()) {
+      found.push_back(value);
+      continue;
+    }
+    if (other->second->is != value.was) {
+      other->second->was = value.was;
+      other->second->changeable = other->second->changeable && value.changeable;
+      found.push_back(*other->second);
+    }
+    known.erase(other);
+  }
+  for (const Difference& value : after)
+    if (known.contains(value.path)) found.push_back(value);
+  return found;
 }
 
 std::vector<ReferenceEntry> reference(const Section& root) {

@@ -35,7 +35,7 @@ const char* section_help(std::string_view name) {
 
 void ModelSection::describe(config::Section& s) {
   s.add("path", path).help("Hugging Face model directory");
-  s.add("device", device).help("auto, cpu, cuda or cuda:N");
+  s.add("device", device).help("auto, cpu, cuda or cuda:N").changeable("sums may differ in their last bits");
   s.add("dtype", dtype)
       .one_of({"auto", "float32", "bfloat16"})
       .help("type of the weights in memory; auto: float32 on the CPU, bfloat16 on CUDA");
@@ -49,7 +49,8 @@ void ModelSection::describe(config::Section& s) {
       .unset_means("the model's own")
       .help("images are resized to at most this many pixels");
   s.add("gradient_checkpointing", gradient_checkpointing)
-      .help("keep only each layer's input for backward: less memory, about a third more time");
+      .help("keep only each layer's input for backward: less memory, about a third more time")
+      .changeable("sums may differ in their last bits");
   lora.describe(s.section("lora", "low-rank adapters"));
 }
 

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "experiment.h"
 #include "memory_estimate.h"
+#include "resume_check.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/eval/bench.h"
@@ -263,18 +264,22 @@ void describe_run(const Input& input, Kind kind, Parts& parts, const train::RunD
 }
 
 int run(App& app, const Options& options, Kind kind) {
+  const InterruptGuard interrupt;
   Input input = read_input(app, options, kind);
   const RunConfig& config = input.config;
-  train::RunDirectory directory(config.run.folder(), train::Resume::parse(options.resume), app.log());
+  using Purpose = train::RunDirectory::Purpose;
+  train::RunDirectory directory(config.run.folder(), train::Resume::parse(options.resume), app.log(),
+                                options.dry_run ? Purpose::kLook : Purpose::kRun);
   const auto& checkpoint = directory.checkpoint();
-  if (checkpoint && checkpoint->step >= config.train.total_steps()) {
+  if (checkpoint) check_resume(input.config, checkpoint->folder, app.log());
+  if (directory.logged_step() >= config.train.total_steps()) {
     app.log().info("{}: finished already ({} steps)", directory.folder().string(), checkpoint->step);
     return kDone;
   }
   const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
   if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   Parts parts = make_parts(app, input, kind, checkpoint, runtime);
-  const InterruptGuard interrupt;
+  interrupt.check();
   const rl::Evaluate evaluate = make_evaluation(app, config, parts.images.held_out, interrupt);
   if (options.dry_run) {
     describe_run(input, kind, parts, directory);
@@ -300,7 +305,7 @@ int run(App& app, const Options& options, Kind kind) {
               .log = app.log(),
               .interrupt = interrupt,
               .evaluate = evaluate};
-  if (parts.critic) job.save_more = [&](const std::filesystem::path& folder) { parts.critic->save(folder); };
+  if (parts.critic) job.more_files = [&] { return parts.critic->files(); };
   if (kind == Kind::kRl) {
     rl::Trainer(job, {config.algorithm, config.rollout, config.reward, config.prompt.style}, reference.get(),
                 parts.critic.get(), std::move(input.replay))

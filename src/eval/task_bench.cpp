@@ -107,9 +107,16 @@ std::vector<int64_t> first_indices(int64_t count) {
 
 void EvalConfig::describe(config::Section& section) {
   section.add("benches", benches)
-      .help("what train.eval_every evaluates: names of configured tasks and public benchmarks; empty: all tasks");
-  section.add("samples", samples).at_least(1).help("held-out puzzles of a task, rows of a benchmark in an evaluation");
-  section.add("data", data).unset_means("$LMUData or ~/LMUData").help("folder of the public benchmarks' TSV files");
+      .help("what train.eval_every evaluates: names of configured tasks and public benchmarks; empty: all tasks")
+      .changeable();
+  section.add("samples", samples)
+      .at_least(1)
+      .help("held-out puzzles of a task, rows of a benchmark in an evaluation")
+      .changeable();
+  section.add("data", data)
+      .unset_means("$LMUData or ~/LMUData")
+      .help("folder of the public benchmarks' TSV files")
+      .changeable();
 }
 
 Json TaskBench::settings() const {

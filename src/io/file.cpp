@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -14,15 +15,21 @@ namespace ssl4rl::io {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kSignature = "process ";
+
 fs::path temporary_name(const fs::path& path) { return path.string() + ".tmp-" + std::to_string(getpid()); }
 
-void rename_synced(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail("{}: cannot be put in place: {}", to.string(), errno_text());
+void sync_folder_of(const fs::path& to) {
   const fs::path folder = to.has_parent_path() ? to.parent_path() : fs::path(".");
   if (const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); descriptor >= 0) {
     fsync(descriptor);  // makes the rename durable; some file systems refuse it, which loses nothing
     ::close(descriptor);
   }
+}
+
+void rename_synced(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail("{}: cannot be put in place: {}", to.string(), errno_text());
+  sync_folder_of(to);
 }
 
 }  // namespace
@@ -110,9 +117,18 @@ AtomicFolder::~AtomicFolder() {
   if (!committed_) fs::remove_all(temporary_, ignored);
 }
 
-void AtomicFolder::commit() {
-  if (fs::exists(path_)) fail("{}: exists already", path_.string());
-  rename_synced(temporary_, path_);
+void AtomicFolder::commit(IfThere if_there) {
+  if (if_there == IfThere::kFail && fs::exists(path_)) fail("{}: exists already", path_.string());
+  // An older folder changes places with the new one, so that at no moment there is none; where the file system cannot
+  // do that, it goes first.
+  std::error_code ignored;
+  if (renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) == 0) {
+    fs::remove_all(temporary_, ignored);
+    sync_folder_of(path_);
+  } else {
+    if (fs::exists(path_)) fs::remove_all(path_, ignored);
+    rename_synced(temporary_, path_);
+  }
   committed_ = true;
 }
 
@@ -127,9 +143,22 @@ FileLock::FileLock(const fs::path& path, std::string_view what, IfBusy if_busy)
     : descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (descriptor_ < 0) fail("{}: cannot be written: {}", path.string(), errno_text());
   if (flock(descriptor_, LOCK_EX | (if_busy == IfBusy::kFail ? LOCK_NB : 0)) != 0 && errno == EWOULDBLOCK) {
+    char text[512];
+    const ssize_t length = pread(descriptor_, text, sizeof text, 0);
     ::close(descriptor_);
-    fail("{} is in use by another process (lock {})", what, path.string());
+    const std::string_view signature(text, static_cast<size_t>(std::max<ssize_t>(0, length)));
+    const bool is_signed = signature.starts_with(kSignature) && signature.ends_with('\n');
+    fail("{} is in use by {} (lock {})", what,
+         is_signed ? signature.substr(0, signature.size() - 1) : std::string_view("another process"), path.string());
   }
+}
+
+void FileLock::sign() {
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  const std::string text = fmt::format("{}{} on {}\n", kSignature, getpid(), host);
+  // A file that cannot be signed (a full disk) locks all the same.
+  if (ftruncate(descriptor_, 0) == 0) (void)!pwrite(descriptor_, text.data(), text.size(), 0);
 }
 
 FileLock::~FileLock() { ::close(descriptor_); }

@@ -131,6 +131,23 @@ Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_
   return head(x_nD);
 }
 
+std::vector<Parameter> trained_parameters(Model& model) {
+  std::vector<Parameter> parameters = model.parameters();
+  if (model.weights().lora)
+    for (Parameter& parameter : adapter_parameters(model)) parameters.push_back(std::move(parameter));
+  std::erase_if(parameters, [](const Parameter& parameter) { return !parameter.tensor->requires_grad(); });
+  return parameters;
+}
+
+std::unique_ptr<Model> Model::copy_on_host() {
+  auto copy = std::make_unique<Model>(processor_, weights_);
+  for (const Parameter& parameter : trained_parameters(*copy))
+    *parameter.tensor = parameter.tensor->detach().to(at::kCPU, parameter.tensor->scalar_type(), /*non_blocking=*/false,
+                                                      /*copy=*/true);
+  if (config().text.tie_embeddings) copy->weights_.head = copy->weights_.embedding;
+  return copy;
+}
+
 void Model::save(const std::filesystem::path& folder) {
   if (weights_.lora) {
     save_adapters(*this, folder);

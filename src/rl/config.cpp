@@ -127,7 +127,8 @@ void AlgorithmConfig::describe(config::Section& s) {
       .unset_means("1e-3 in float32, 0.1 in bfloat16")
       .help(
           "largest mean difference between the sampler's and the trainer's log-probs; beyond it the run stops with an "
-          "error; 0: off");
+          "error; 0: off")
+      .changeable();
   s.add("compat", compat, {{"none", Compat::kNone}, {"trl", Compat::kTrl}, {"verl", Compat::kVerl}})
       .help("compute every detail (epsilons, clamps, reductions, decayed weights) as that library does");
 }

@@ -60,12 +60,14 @@ std::vector<models::Parameter> Critic::shared_parameters() {
   return model_ ? std::vector<models::Parameter>{} : head_parameters(weight_1D_, bias_1_);
 }
 
-void Critic::save(const std::filesystem::path& folder) {
-  io::write_safetensors(folder / "critic.safetensors",
-                        {{"value_head.weight", weight_1D_.detach()}, {"value_head.bias", bias_1_.detach()}});
-  if (!model_) return;
-  io::write_safetensors(folder / "critic_model.safetensors", models::hub_tensors(model_->config(), model_->weights()));
-  io::write_safetensors(folder / "critic_optimizer.safetensors", optimizer_->state());
+train::TensorFiles Critic::files() {
+  train::TensorFiles files{
+      {"critic.safetensors", {{"value_head.weight", weight_1D_.detach()}, {"value_head.bias", bias_1_.detach()}}}};
+  if (model_) {
+    files.emplace_back("critic_model.safetensors", models::hub_tensors(model_->config(), model_->weights()));
+    files.emplace_back("critic_optimizer.safetensors", optimizer_->state());
+  }
+  return files;
 }
 
 void Critic::load(const std::filesystem::path& folder) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/io/jsonl.h"
 #include "ssl4rl/train/best.h"
 
 namespace ssl4rl::rl {
@@ -13,13 +14,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void save(Run& run) {
-  const auto folder = run.directory.checkpoint_folder(run.state.step);
-  if (train::damage_of(folder) == std::nullopt) return;
-  std::filesystem::remove_all(folder);
-  train::save_checkpoint(folder, run.policy, run.optimizer, run.state, run.save_more);
-  run.log.info("saved {}", folder.string());
-  train::remove_old_checkpoints(run.directory.folder(), run.train, run.log);
+train::Snapshot snapshot_of(Run& run) {
+  return {run.policy, run.optimizer, run.state, run.more_files ? run.more_files() : train::TensorFiles{}};
 }
 
 // True: the step is among the keep_best best ones.
@@ -56,6 +52,74 @@ std::string headline(const Json& metrics) {
   return text;
 }
 
+// One run of the loop, with what it must remember.
+class Steps {
+ public:
+  explicit Steps(Run& run)
+      : run_(run),
+        writer_(run.directory, run.train, run.log),
+        progress_(run.log, "step", run.train.total_steps(), run.state.step, /*interval=*/0) {}
+
+  void run(const std::function<Json(int64_t)>& step) {
+    if (!run_.state.unlogged.empty()) finish(Json::parse(run_.state.unlogged));
+    while (run_.state.step < run_.train.total_steps()) {
+      run_.interrupt.check();
+      writer_.check();
+      Json metrics = step(run_.state.step + 1);
+      ++run_.state.step;
+      run_.state.unlogged = io::to_line(metrics);
+      remember();
+      finish(std::move(metrics));
+    }
+    writer_.wait();
+  }
+
+  // After an exception: saves the last finished step, where there is one and its weights are still the run's.
+  void save_what_is_done() {
+    if (weights_changed()) {
+      run_.log.warn("step {} was cut off in the middle; the last checkpoint stands before it", before_.step + 1);
+      return;
+    }
+    run_.state = before_;
+    run_.log.info("stopping: saving the state after step {}", run_.state.step);
+    writer_.save(snapshot_of(run_), train::CheckpointWriter::When::kNow);
+  }
+  [[nodiscard]] bool has_done_steps() const { return run_.state.step > first_; }
+
+ private:
+  [[nodiscard]] bool weights_changed() const { return run_.optimizer.updates() != updates_before_; }
+
+  void remember() {
+    before_ = run_.state;
+    updates_before_ = run_.optimizer.updates();
+  }
+
+  // What follows a step: its evaluation, its line of metrics, a checkpoint.
+  void finish(Json metrics) {
+    using When = train::CheckpointWriter::When;
+    const int64_t number = run_.state.step, total = run_.train.total_steps();
+    const bool last = number == total;
+    bool keep = last || (run_.train.save_every > 0 && number % run_.train.save_every == 0);
+    if (run_.evaluate && run_.train.eval_every > 0 && (number % run_.train.eval_every == 0 || last))
+      keep = evaluate(run_, metrics) || keep;
+    run_.directory.log_metrics(number, metrics);
+    run_.state.unlogged.clear();
+    remember();
+    progress_.update(number, headline(metrics));
+    if (!run_.log.terminal())
+      run_.log.info("step {}/{}: {}, {} left", number, total, headline(metrics),
+                    duration_text(progress_.seconds_left()));
+    if (keep) writer_.save(snapshot_of(run_), last ? When::kNow : When::kInBackground);
+  }
+
+  Run& run_;
+  train::CheckpointWriter writer_;
+  Progress progress_;
+  const int64_t first_ = run_.state.step;
+  train::TrainerState before_ = run_.state;  // of the last moment at which everything belonged together
+  int64_t updates_before_ = run_.optimizer.updates();
+};
+
 }  // namespace
 
 double peak_memory_gib() {
@@ -63,31 +127,21 @@ double peak_memory_gib() {
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
 }
-
 void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
-  const int64_t total = run.train.total_steps();
-  Progress progress(run.log, "step", total, run.state.step, /*interval=*/0);
+  Steps steps(run);
   try {
-    while (run.state.step < total) {
-      run.interrupt.check();
-      const int64_t number = run.state.step + 1;
-      Json metrics = step(number);
-      run.state.step = number;
-      const bool last = number == total;
-      bool keep = last || (run.train.save_every > 0 && number % run.train.save_every == 0);
-      if (run.evaluate && run.train.eval_every > 0 && (number % run.train.eval_every == 0 || last))
-        keep = evaluate(run, metrics) || keep;
-      run.directory.log_metrics(number, metrics);
-      progress.update(number, headline(metrics));
-      if (!run.log.terminal())
-        run.log.info("step {}/{}: {}, {} left", number, total, headline(metrics),
-                     duration_text(progress.seconds_left()));
-      if (keep) save(run);
-    }
+    steps.run(step);
   } catch (const Interrupted&) {
-    run.log.info("stopping: saving the state after step {}", run.state.step);
-    save(run);
+    steps.save_what_is_done();
     throw;
+  } catch (...) {
+    const std::exception_ptr failure = std::current_exception();
+    try {
+      if (steps.has_done_steps()) steps.save_what_is_done();
+    } catch (const std::exception& e) {
+      run.log.warn("the state could not be saved: {}", e.what());
+    }
+    std::rethrow_exception(failure);
   }
 }
 

@@ -88,11 +88,12 @@ Json Trainer::step(int64_t number) {
   score_rollout(step);
   estimate_advantages(step);
   step.seconds["score"] = part.take();
-  update(step);
-  step.seconds["update"] = part.take();
-
+  // Before the update: where the disk is full, the weights are still those that can be saved.
   if (run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
     run_.directory.write_completions(number, completion_lines(step));
+  (void)part.take();
+  update(step);
+  step.seconds["update"] = part.take();
   step.seconds["total"] = whole.take();
   watch_.look_at(step, run_.log);
   Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);

@@ -123,7 +123,8 @@ void DataConfig::describe(config::Section& section) {
   section.add("workers", workers)
       .at_least(0)
       .unset_means("half of the processor's threads")
-      .help("threads that draw puzzles ahead of the trainer; 0: none");
+      .help("threads that draw puzzles ahead of the trainer; 0: none")
+      .changeable();
   section.add("balance_answers", balance_answers)
       .help("give every answer of a task equally often, in blocks, instead of by chance");
 }

@@ -1,5 +1,7 @@
 #include "ssl4rl/train/checkpoint.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -8,7 +10,6 @@
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/io/hash.h"
 #include "ssl4rl/io/jsonl.h"
-#include "ssl4rl/train/best.h"
 
 namespace ssl4rl::train {
 namespace fs = std::filesystem;
@@ -31,30 +32,52 @@ std::vector<fs::path> files_below(const fs::path& folder) {
 
 std::string checkpoint_name(int64_t step) { return fmt::format("step-{:06}", step); }
 
-void save_checkpoint(const fs::path& folder, models::Model& model, const AdamW& optimizer, const TrainerState& state,
-                     const SaveMore& more) {
+Snapshot::Snapshot(models::Model& of_model, const AdamW& optimizer, TrainerState at, TensorFiles more)
+    : model(&of_model), tensors(std::move(more)), state(std::move(at)) {
+  tensors.emplace(tensors.begin(), "optimizer.safetensors", optimizer.state());
+}
+
+void Snapshot::make_copies() {
+  copy = model->copy_on_host();
+  model = copy.get();
+  for (auto& [file, named] : tensors)
+    for (auto& [name, tensor] : named)
+      tensor = tensor.to(at::kCPU, tensor.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+}
+
+int64_t Snapshot::bytes_of_copies() const {
+  int64_t bytes = 0;
+  for (const auto& parameter : models::trained_parameters(*model))
+    bytes += static_cast<int64_t>(parameter.tensor->nbytes());
+  for (const auto& [file, named] : tensors)
+    for (const auto& [name, tensor] : named) bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+void write_checkpoint(const fs::path& folder, const Snapshot& snapshot) {
+  const TrainerState& state = snapshot.state;
   io::make_folder(folder.parent_path());
   io::AtomicFolder target(folder);
-  model.save(target.folder());
+  snapshot.model->save(target.folder());
   io::make_folder(target.folder() / "trainer");
-  io::write_safetensors(target.folder() / "trainer/optimizer.safetensors", optimizer.state());
-  if (more) more(target.folder() / "trainer");
+  for (const auto& [file, named] : snapshot.tensors) io::write_safetensors(target.folder() / "trainer" / file, named);
   Json json{{"format", 1},
             {"step", state.step},
             {"skipped_in_row", state.skipped_in_row},
             {"skipped_updates", state.skipped_updates}};
   if (state.beta) json["beta"] = *state.beta;
   if (!state.curriculum.empty()) json["curriculum"] = Json::parse(state.curriculum);
+  if (!state.unlogged.empty()) json["unlogged"] = Json::parse(state.unlogged);
   io::write_file(target.folder() / "trainer/state.json", json.dump(2) + "\n");
   Json manifest{{"step", state.step}, {"files", Json::object()}};
   for (const fs::path& file : files_below(target.folder()))
     manifest["files"][file.generic_string()] = {{"size", fs::file_size(target.folder() / file)},
                                                 {"sha256", io::sha256_hex_of_file(target.folder() / file)}};
   io::write_file(target.folder() / kManifest, manifest.dump(2) + "\n");
-  target.commit();
+  target.commit(io::AtomicFolder::IfThere::kReplace);
 }
 
-TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
+TrainerState read_state(const fs::path& folder) {
   const fs::path file = folder / "trainer/state.json";
   const Json json = io::read_json(file);
   TrainerState state;
@@ -66,11 +89,16 @@ TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
              .skipped_updates = json.at("skipped_updates")};
     if (json.contains("beta")) state.beta = json["beta"].get<double>();
     if (json.contains("curriculum")) state.curriculum = json["curriculum"].dump();
+    if (json.contains("unlogged")) state.unlogged = json["unlogged"].dump();
   } catch (const Json::exception& e) {
     fail("{}: {}", file.string(), io::parse_error_text(e));
   }
-  optimizer.load_state(io::SafetensorsFile(folder / "trainer/optimizer.safetensors"));
   return state;
+}
+
+TrainerState load_checkpoint(const fs::path& folder, AdamW& optimizer) {
+  optimizer.load_state(io::SafetensorsFile(folder / "trainer/optimizer.safetensors"));
+  return read_state(folder);
 }
 
 std::optional<std::string> damage_of(const fs::path& folder) {
@@ -123,12 +151,11 @@ std::optional<FoundCheckpoint> newest_whole_checkpoint(const fs::path& run_folde
   return {};
 }
 
-void remove_old_checkpoints(const fs::path& run_folder, const TrainConfig& config, const Log& log) {
+void remove_old_checkpoints(const fs::path& run_folder, const TrainConfig& config, const std::vector<int64_t>& best,
+                            const Log& log) {
   if (!config.keep_last && !config.keep_best) return;
   auto found = find_checkpoints(run_folder);
   const size_t keep = static_cast<size_t>(config.keep_last.value_or(1));
-  const std::vector<int64_t> best =
-      config.keep_best ? best_steps(run_folder, *config.keep_best) : std::vector<int64_t>{};
   for (size_t i = 0; i + keep < found.size(); ++i) {
     if (config.keep_every && found[i].step % *config.keep_every == 0) continue;
     if (std::count(best.begin(), best.end(), found[i].step) > 0) continue;

@@ -9,15 +9,30 @@
 namespace ssl4rl::train {
 
 void RunConfig::describe(config::Section& s) {
-  s.add("name", name).help("name of the run's folder; empty: the configuration file's name without its ending");
-  s.add("output_dir", output_dir).help("folder of all runs");
+  s.add("name", name)
+      .help("name of the run's folder; empty: the configuration file's name without its ending")
+      .changeable();
+  s.add("output_dir", output_dir).help("folder of all runs").changeable();
   s.add("seed", seed).at_least(0).help("all random numbers follow from it");
-  s.add("threads", threads).at_least(1).unset_means("all cores").help("threads of the tensor operations");
-  s.add("deterministic", deterministic).help("use only operations that give the same bits every time");
+  s.add("threads", threads)
+      .at_least(1)
+      .unset_means("all cores")
+      .help("threads of the tensor operations")
+      .changeable("sums may differ in their last bits");
+  s.add("deterministic", deterministic)
+      .help("use only operations that give the same bits every time")
+      .changeable("sums may differ in their last bits");
+  s.add("accept_changes", accept_changes)
+      .help("a resume goes on although keys differ with which it becomes another run")
+      .changeable();
 }
 
 void TrainConfig::describe(config::Section& s) {
-  s.add("steps", steps).at_least(1).unset_means("required").help("steps of the run: one rollout and its updates each");
+  config::Key& number_of_steps = s.add("steps", steps)
+                                     .at_least(1)
+                                     .unset_means("required")
+                                     .help("steps of the run: one rollout and its updates each");
+  if (lr_scheduler == Schedule::kConstant) number_of_steps.changeable();  // else all learning rates change with it
   s.add("prompts_per_step", prompts_per_step).at_least(1).help("puzzles drawn in a step");
   s.add("prompts_per_update", prompts_per_update)
       .at_least(1)
@@ -25,7 +40,8 @@ void TrainConfig::describe(config::Section& s) {
       .help("puzzles of one optimiser update; divides prompts_per_step");
   s.add("micro_batch_tokens", micro_batch_tokens)
       .at_least(1)
-      .help("tokens of one forward and backward; changes memory, not results");
+      .help("tokens of one forward and backward; changes memory, not results")
+      .changeable("sums may differ in their last bits");
   s.add("learning_rate", learning_rate).alias("lr").at_least(0).help("AdamW's learning rate");
   s.add("lr_scheduler", lr_scheduler,
         {{"constant", Schedule::kConstant}, {"linear", Schedule::kLinear}, {"cosine", Schedule::kCosine}})
@@ -42,22 +58,37 @@ void TrainConfig::describe(config::Section& s) {
   s.add("adam_beta2", adam_beta2).at_least(0).below(1).help("AdamW's decay of the squared gradient's mean");
   s.add("adam_eps", adam_eps).above(0).help("AdamW's epsilon");
   s.add("max_grad_norm", max_grad_norm).alias("grad_clip").above(0).help("the gradient's global norm is clipped to it");
-  s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end");
-  s.add("keep_last", keep_last).at_least(1).unset_means("all, 1 with keep_best").help("checkpoints to keep");
+  s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end").changeable();
+  s.add("save_in_background", save_in_background)
+      .help(
+          "a checkpoint is copied in memory and written while the next step runs; false, or where memory is short: the "
+          "run waits for it")
+      .changeable();
+  s.add("keep_last", keep_last)
+      .at_least(1)
+      .unset_means("all, 1 with keep_best")
+      .help("checkpoints to keep")
+      .changeable();
   s.add("keep_best", keep_best)
       .at_least(1)
       .unset_means("none")
       .help(
           "checkpoints with the best evaluations (mean accuracy) that are kept besides the last ones; needs "
-          "eval_every");
+          "eval_every")
+      .changeable();
   s.add("keep_every", keep_every)
       .at_least(1)
       .unset_means("none")
-      .help("checkpoints whose step is a multiple of it are kept besides the last ones");
-  s.add("eval_every", eval_every).at_least(0).help("steps between evaluations on held-out images; 0: none");
+      .help("checkpoints whose step is a multiple of it are kept besides the last ones")
+      .changeable();
+  s.add("eval_every", eval_every)
+      .at_least(0)
+      .help("steps between evaluations on held-out images; 0: none")
+      .changeable();
   s.add("max_skipped", max_skipped)
       .at_least(0)
-      .help("updates in a row that may be skipped for a loss or gradient that is not finite");
+      .help("updates in a row that may be skipped for a loss or gradient that is not finite")
+      .changeable();
 }
 
 void TrainConfig::check() const {
@@ -89,27 +120,36 @@ double TrainConfig::learning_rate_at(int64_t step) const {
 void LogConfig::describe(config::Section& s) {
   s.add("conflicts_every", conflicts_every)
       .at_least(0)
-      .help("steps between comparisons of the tasks' gradients, one more forward and backward pass; 0: none");
-  s.add("completions_every", completions_every).at_least(0).help("steps between files of completions; 0: none");
-  s.add("tensorboard", tensorboard).help("write the metrics for TensorBoard too");
+      .help("steps between comparisons of the tasks' gradients, one more forward and backward pass; 0: none")
+      .changeable();
+  s.add("completions_every", completions_every)
+      .at_least(0)
+      .help("steps between files of completions; 0: none")
+      .changeable();
+  s.add("tensorboard", tensorboard).help("write the metrics for TensorBoard too").changeable();
   s.add("level", level)
       .one_of({"debug", "info", "warn", "error", "off"})
-      .help("least important messages that are shown");
+      .help("least important messages that are shown")
+      .changeable();
   s.add("warn_constant_answers", warn_constant_answers)
       .at_least(0)
       .at_most(1)
-      .help("warn where so large a share of a task's answers is the same and wrong more often than right; 0: never");
+      .help("warn where so large a share of a task's answers is the same and wrong more often than right; 0: never")
+      .changeable();
   s.add("warn_unparsed", warn_unparsed)
       .at_least(0)
       .at_most(1)
-      .help("warn where no answer can be read in so large a share of the samples; 0: never");
+      .help("warn where no answer can be read in so large a share of the samples; 0: never")
+      .changeable();
   s.add("warn_length_growth", warn_length_growth)
       .at_least(0)
-      .help("warn where samples are so many times as long as in the first steps; 0: never");
+      .help("warn where samples are so many times as long as in the first steps; 0: never")
+      .changeable();
   s.add("warn_entropy", warn_entropy)
       .at_least(0)
       .below(1)
-      .help("warn where the entropy falls to this share of the first steps'; 0: never");
+      .help("warn where the entropy falls to this share of the first steps'; 0: never")
+      .changeable();
 }
 
 }  // namespace ssl4rl::train

@@ -100,6 +100,7 @@ void AdamW::clip_gradients(double norm, double max_norm) {
 
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
+  ++updates_;
   // One call for what is decayed, one for the rest.
   for (const bool decayed : {true, false}) {
     std::vector<Tensor> weights, gradients, first, second, steps;

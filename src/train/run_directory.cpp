@@ -68,8 +68,10 @@ Resume Resume::parse(const std::string& text) {
   return {Mode::kFrom, text};
 }
 
-RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log) : folder_(std::move(folder)) {
+RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log, Purpose purpose)
+    : folder_(std::move(folder)) {
   check_writable(folder_);
+  if (purpose == Purpose::kRun && resume.mode != Resume::Mode::kNever && fs::exists(folder_)) lock();
   switch (resume.mode) {
     case Resume::Mode::kNever:
       if (fs::exists(folder_ / "metrics.jsonl") || !find_checkpoints(folder_).empty())
@@ -85,24 +87,33 @@ RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log
       } else {
         if (const auto damage = damage_of(resume.from))
           fail("--resume {}: not a whole checkpoint: {}", resume.from.string(), *damage);
-        checkpoint_ =
-            FoundCheckpoint{resume.from, io::read_json(resume.from / "trainer/state.json").value("step", int64_t{0})};
+        checkpoint_ = FoundCheckpoint{resume.from, 0};
       }
       break;
   }
+  if (!checkpoint_) return;
+  const TrainerState state = read_state(checkpoint_->folder);
+  checkpoint_->step = state.step;
+  logged_step_ = state.step - (state.unlogged.empty() ? 0 : 1);
+}
+
+void RunDirectory::lock() {
+  if (lock_) return;
+  lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
+  lock_->sign();
 }
 
 void RunDirectory::open(const std::string& config_yaml, bool tensorboard) {
   io::make_folder(folder_);
-  lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
+  lock();
   io::make_folder(folder_ / "completions");
   for (const fs::path& folder : {folder_, folder_ / "completions", folder_ / "checkpoints"}) remove_leftovers(folder);
   io::write_file(folder_ / "config.yaml", config_yaml);
   const int64_t step = checkpoint_ ? checkpoint_->step : 0;
-  cut_metrics(folder_ / "metrics.jsonl", step);
+  cut_metrics(folder_ / "metrics.jsonl", logged_step_);
   cut_completions(folder_ / "completions", step);
   metrics_ = std::make_unique<io::OutputFile>(folder_ / "metrics.jsonl", io::OutputFile::Mode::kAppend);
-  if (tensorboard) events_ = std::make_unique<io::EventWriter>(folder_, step + 1);
+  if (tensorboard) events_ = std::make_unique<io::EventWriter>(folder_, logged_step_ + 1);
 }
 
 void RunDirectory::log_metrics(int64_t step, const Json& metrics) {

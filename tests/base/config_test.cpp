@@ -43,7 +43,7 @@ struct Example {
     Section& b = root.section("train", "");
     b.add("learning_rate", rate).alias("lr").above(0).at_most(1);
     b.add("flag", flag);
-    b.add("threads", threads).at_least(1).unset_means("all cores");
+    b.add("threads", threads).at_least(1).unset_means("all cores").changeable("rounding");
     b.add("loss_type", loss, {{"grpo", Loss::kGrpo}, {"dapo", Loss::kDapo}, {"token-mean", Loss::kDapo}});
     Section& c = root.section("data", "");
     c.add("folder", folder);
@@ -203,6 +203,23 @@ TEST(Config, NearestPicksTheSmallestEditDistance) {
   const std::vector<std::string> names{"temperature", "top_p", "top_k"};
   EXPECT_EQ(nearest("topk", names), "top_k");
   EXPECT_EQ(nearest("temprature", names), "temperature");
+}
+
+TEST(Config, DifferencesAreListedWithWhatAContinuedRunMayChange) {
+  const auto read = [](Example& e, const char* yaml) {
+    Section root = e.describe();
+    read_text(root, yaml, "f", "/base");
+  };
+  Example was, is;
+  read(was, "{train: {threads: 2, lr: 0.5}, tasks: [rotation, {name: jigsaw, rows: 3}]}");
+  read(is, "{train: {threads: 3, learning_rate: 0.5, loss_type: grpo}, tasks: [{name: rotation, weight: 2}]}");
+  std::vector<std::string> found;
+  for (const Difference& d : differences(was.describe(), is.describe()))
+    found.push_back(fmt::format("{}: {} -> {}{}", d.path, d.was, d.is, d.changeable ? ", " + d.note : ""));
+  EXPECT_EQ(found, (std::vector<std::string>{"train.threads: 2 -> 3, rounding", "train.loss_type: dapo -> grpo",
+                                             "tasks[0].weight: 1 -> 2", "tasks[1].name: \"jigsaw\" -> ",
+                                             "tasks[1].weight: 1 -> ", "tasks[1].rows: 3 -> "}));
+  EXPECT_TRUE(differences(is.describe(), is.describe()).empty());
 }
 
 }  // namespace

@@ -1,7 +1,10 @@
 #include "ssl4rl/io/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "support/errors.h"
@@ -39,6 +42,13 @@ TEST(File, AnAtomicFolderAppearsOnlyOnCommit) {
   write_file(finished.folder() / "x", "1");
   finished.commit();
   EXPECT_EQ(read_file(path / "x"), "1");
+  AtomicFolder second(path);
+  write_file(second.folder() / "y", "2");
+  EXPECT_NE(error_of([&] { second.commit(); }).find("exists already"), std::string::npos);
+  second.commit(AtomicFolder::IfThere::kReplace);
+  EXPECT_FALSE(fs::exists(path / "x"));
+  EXPECT_EQ(read_file(path / "y"), "2");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1) << "the old folder is gone";
 }
 
 TEST(File, AFullDiskIsAnErrorThatNamesTheFileAndTheReason) {
@@ -53,11 +63,25 @@ TEST(File, MissingAndForbiddenPathsAreNamed) {
             std::string::npos);
 }
 
-TEST(File, ASecondLockIsRefused) {
+TEST(File, ASecondLockIsRefusedAndNamesTheHolder) {
   const TemporaryFolder folder;
-  const FileLock first(folder.path() / "lock", "the run");
-  EXPECT_NE(error_of([&] { const FileLock second(folder.path() / "lock", "the run"); }).find("the run is in use"),
-            std::string::npos);
+  const auto second = [&] { const FileLock lock(folder.path() / "lock", "the run"); };
+  FileLock first(folder.path() / "lock", "the run");
+  EXPECT_NE(error_of(second).find("the run is in use by another process"), std::string::npos);
+  first.sign();
+  EXPECT_NE(error_of(second).find(fmt::format("the run is in use by process {} on ", getpid())), std::string::npos);
+}
+
+TEST(File, ALockDiesWithItsHolder) {
+  const TemporaryFolder folder;
+  const pid_t holder = fork();
+  if (holder == 0) {
+    FileLock lock(folder.path() / "lock", "the run");
+    lock.sign();
+    raise(SIGKILL);
+  }
+  waitpid(holder, nullptr, 0);
+  EXPECT_EQ(error_of([&] { const FileLock lock(folder.path() / "lock", "the run"); }), "no error");
 }
 
 }  // namespace

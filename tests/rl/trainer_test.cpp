@@ -31,7 +31,9 @@ struct Plan {
   int64_t steps = 4, stop_after = 0, micro_batch_tokens = 4096;
   std::optional<int64_t> prompts_per_update;
   AlgorithmConfig algorithm;
-  std::optional<int> signal_in_step;  // asks for a stop while that step is under way
+  std::optional<int> signal_in_step;  // asks for a stop while that step is evaluated
+  enum class Evaluation { kEnds, kIsCutOff, kFails } evaluation = Evaluation::kEnds;
+  std::optional<int> block_completions_of_step;  // its file cannot be put in place
   int data_threads = 1;
   double learning_rate = 1e-3;
   std::vector<std::string> tasks{"rotation"};
@@ -79,6 +81,9 @@ class TrainerTest : public testing::Test {
     if (checkpoint) state = train::load_checkpoint(checkpoint->folder, optimizer);
     const auto reference = plan.algorithm.beta > 0 ? load_tiny(start) : nullptr;
     directory.open("", false);
+    if (plan.block_completions_of_step)
+      fs::create_directories(run_folder(name) / "completions" /
+                             fmt::format("step-{:06}.jsonl/x", *plan.block_completions_of_step));
     std::vector<tasks::TaskConfig> tasks;
     for (const std::string& task : plan.tasks) tasks.push_back(tasks::make_task_config(task));
     tasks::resolve_tasks(tasks);
@@ -88,7 +93,6 @@ class TrainerTest : public testing::Test {
         tasks, tasks::Wording(prompt, tasks),
         std::make_shared<const tasks::ImagePool>(tasks::find_images({folder_->path() / "images"}), 28), 5, false);
     const InterruptGuard interrupt;
-    int64_t evaluations = 0;
     config.eval_every = plan.signal_in_step ? 1 : 0;
     rl::Run job{.seed = 5,
                 .train = config,
@@ -103,8 +107,12 @@ class TrainerTest : public testing::Test {
                 .log = log,
                 .interrupt = interrupt,
                 .evaluate = [&](int64_t step, models::Model&) {
-                  if (step == *plan.signal_in_step) std::raise(SIGTERM);
-                  return EvalReport{{"rotation/accuracy", static_cast<double>(++evaluations)}};
+                  if (step == *plan.signal_in_step) {
+                    if (plan.evaluation == Plan::Evaluation::kFails) fail("the evaluation fails");
+                    std::raise(SIGTERM);
+                    if (plan.evaluation == Plan::Evaluation::kIsCutOff) interrupt.check();
+                  }
+                  return EvalReport{{"rotation/accuracy", static_cast<double>(step)}};
                 }};
     rollout::RolloutConfig rollout;
     rollout.num_generations = 3;
@@ -188,6 +196,44 @@ TEST_F(TrainerTest, AStopOnRequestSavesTheLastFinishedStepAndGoesOnTheSame) {
   EXPECT_EQ(train::damage_of(found[0].folder), std::nullopt);
   ASSERT_EQ(run("stopped", {}), 0);
   expect_equal_bits("whole", "stopped", 4);
+}
+
+TEST_F(TrainerTest, AnEvaluationThatIsCutOffIsDoneAgainAfterTheResume) {
+  Plan whole;
+  whole.signal_in_step = 99;
+  ASSERT_EQ(run("whole", whole), 0);
+  for (const int64_t step : {2, 4}) {
+    const std::string name = "cut-" + std::to_string(step);
+    Plan cut = whole;
+    cut.signal_in_step = step;
+    cut.evaluation = Plan::Evaluation::kIsCutOff;
+    ASSERT_EQ(run(name, cut), SIGTERM);
+    EXPECT_EQ(metrics_of(name).size(), static_cast<size_t>(step) - 1);
+    cut.evaluation = Plan::Evaluation::kFails;
+    EXPECT_EQ(error_of([&] { (void)run(name, cut); }), "the evaluation fails");
+    ASSERT_EQ(run(name, whole), 0);
+    const auto a = metrics_of("whole"), b = metrics_of(name);
+    ASSERT_EQ(b.size(), 4u);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(b[i]["step"], i + 1);
+      EXPECT_EQ(a[i]["loss"], b[i]["loss"]);
+      EXPECT_EQ(a[i]["eval/rotation/accuracy"], b[i]["eval/rotation/accuracy"]);
+    }
+    expect_equal_bits("whole", name, 4);
+  }
+}
+
+TEST_F(TrainerTest, AStepThatFailsBeforeItsUpdateLosesNothing) {
+  ASSERT_EQ(run("whole", {}), 0);
+  Plan plan;
+  plan.block_completions_of_step = 3;
+  EXPECT_NE(error_of([&] { (void)run("failing", plan); }).find("step-000003.jsonl"), std::string::npos);
+  const auto found = train::find_checkpoints(run_folder("failing"));
+  ASSERT_EQ(found.size(), 1u) << "save_every is off; the state after step 2 is saved all the same";
+  EXPECT_EQ(found[0].step, 2);
+  fs::remove_all(run_folder("failing") / "completions/step-000003.jsonl");
+  ASSERT_EQ(run("failing", {}), 0);
+  expect_equal_bits("whole", "failing", 4);
 }
 
 TEST_F(TrainerTest, ThreadsOfTheDataDoNotMatter) {

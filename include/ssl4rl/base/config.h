@@ -71,6 +71,8 @@ class Key {
   Key& one_of(std::vector<std::string> texts) { return texts_ = std::move(texts), *this; }
   /// A text that ends like a YAML file's name is a path, taken from the configuration's folder.
   Key& text_or_yaml_path() { return yaml_path_ = true, *this; }
+  /// A run that is continued may have another value (by default it may not); `note` says what changes with it.
+  Key& changeable(std::string note = "") { return changeable_ = true, note_ = std::move(note), *this; }
   /// What an unset optional means, for the reference ("unset: …").
   Key& unset_means(std::string text) { return unset_ = std::move(text), *this; }
 
@@ -87,10 +89,10 @@ class Key {
 
   std::string name_;
   Target target_;
-  std::string help_, unset_;
+  std::string help_, unset_, note_;
   std::vector<std::string> aliases_, texts_;
   double min_ = -std::numeric_limits<double>::infinity(), max_ = std::numeric_limits<double>::infinity();
-  bool min_excluded_ = false, max_excluded_ = false, yaml_path_ = false, given_ = false;
+  bool min_excluded_ = false, max_excluded_ = false, yaml_path_ = false, given_ = false, changeable_ = false;
 };
 
 class Section {
@@ -143,6 +145,15 @@ struct ReferenceEntry {
   std::vector<std::string> aliases;
 };
 [[nodiscard]] std::vector<ReferenceEntry> reference(const Section& root);
+
+/// A key whose value differs between two configurations; an element that one of them lacks has no value there.
+struct Difference {
+  std::string path, was, is;
+  bool changeable = false;
+  std::string note;
+};
+/// In the order of the table.
+[[nodiscard]] std::vector<Difference> differences(const Section& was, const Section& is);
 
 /// The candidate with the smallest edit distance to `word`; empty if there is none.
 [[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);

@@ -59,8 +59,9 @@ class AtomicFolder {
 
   /// Where to write the files.
   [[nodiscard]] const std::filesystem::path& folder() const { return temporary_; }
-  /// Renames the folder; the files in it must already be synced. Throws if `path` exists.
-  void commit();
+  /// Renames the folder; the files in it must already be synced. Throws if `path` exists, or replaces that folder.
+  enum class IfThere { kFail, kReplace };
+  void commit(IfThere if_there = IfThere::kFail);
 
  private:
   std::filesystem::path path_, temporary_;
@@ -70,8 +71,9 @@ class AtomicFolder {
 /// Creates a folder and its parents. Throws Error if that fails.
 void make_folder(const std::filesystem::path& path);
 
-/// Holds an advisory lock on a file; a second process that asks for it gets an Error that says `what` is in use, or
-/// waits.
+/// Holds an advisory lock on a file; a second process that asks for it gets an Error that says `what` is in use and,
+/// where the holder has signed, by whom; or waits. The system frees the lock when its holder dies, however that
+/// happens.
 class FileLock {
  public:
   enum class IfBusy { kFail, kWait };
@@ -79,6 +81,9 @@ class FileLock {
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
+
+  /// Writes this process and its host into the file, for the messages of others. Only for files that hold nothing else.
+  void sign();
 
  private:
   int descriptor_;

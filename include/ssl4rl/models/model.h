@@ -56,6 +56,9 @@ class Model {
                                   std::span<const int64_t> positions, nn::KvCache& cache) const;
   [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
 
+  /// The same model with trained tensors of its own, copied to the host's memory, for saving; frozen ones are shared.
+  [[nodiscard]] std::unique_ptr<Model> copy_on_host();
+
   /// Writes a Hugging Face model directory: weights under the hub's names, in this model's type, and the small files. A
   /// model with adapters writes them alone, as PEFT does.
   void save(const std::filesystem::path& folder);
@@ -73,5 +76,8 @@ class Model {
   Weights weights_;
   bool recompute_ = false;
 };
+
+/// The tensors that require a gradient, of the model and of its adapters.
+[[nodiscard]] std::vector<Parameter> trained_parameters(Model& model);
 
 }  // namespace ssl4rl::models

@@ -30,9 +30,10 @@ class Critic {
   /// Its own optimiser, or nullptr.
   [[nodiscard]] train::AdamW* optimizer() { return optimizer_.get(); }
 
-  /// Writes and reads FOLDER/critic.safetensors and, with a model of its own, critic_model.safetensors and
+  /// What a resume needs, by file: critic.safetensors and, with a model of its own, critic_model.safetensors and
   /// critic_optimizer.safetensors. (The optimiser's state of a head on the trunk is the policy optimiser's.)
-  void save(const std::filesystem::path& folder);
+  [[nodiscard]] train::TensorFiles files();
+  /// Reads them from a folder.
   void load(const std::filesystem::path& folder);
 
  private:

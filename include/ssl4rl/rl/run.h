@@ -10,6 +10,7 @@
 #include "ssl4rl/base/log.h"
 #include "ssl4rl/models/model.h"
 #include "ssl4rl/tasks/mixture.h"
+#include "ssl4rl/train/checkpoint_writer.h"
 #include "ssl4rl/train/run_directory.h"
 #include "ssl4rl/train/update.h"
 
@@ -33,13 +34,13 @@ struct Run {
   train::TrainerState state;  ///< where the run stands
   const Log& log;
   const InterruptGuard& interrupt;
-  Evaluate evaluate;          ///< may be empty
-  train::SaveMore save_more;  ///< may be empty
+  Evaluate evaluate;                               ///< may be empty
+  std::function<train::TensorFiles()> more_files;  ///< more of the state, for checkpoints; may be empty
 };
 
 /// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has
-/// changed no weight). Logs, saves and evaluates when due. When a stop is asked for, saves the last finished step and
-/// throws Interrupted.
+/// changed no weight). Logs, saves and evaluates when due. Where a stop is asked for, or a step fails before it has
+/// changed a weight, the last finished step is saved and the exception goes on.
 void run_steps(Run& run, const std::function<nlohmann::ordered_json(int64_t step)>& step);
 
 /// Resident memory of this process at its highest, in GiB.

@@ -9,10 +9,10 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
-#include <nlohmann/json_fwd.hpp>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ssl4rl/base/log.h"
@@ -27,17 +27,33 @@ struct TrainerState {
   int64_t skipped_updates = 0;  ///< altogether
   std::optional<double> beta;   ///< the KL divergence's weight where it is adapted
   std::string curriculum = {};  ///< levels of the tasks, as JSON text; empty without a curriculum
+  std::string unlogged = {};    ///< metrics of the last step, as JSON text, where its evaluation is still to be done
 };
 
 /// "step-000050".
 [[nodiscard]] std::string checkpoint_name(int64_t step);
 
-/// Writes more of a trainer's state into the checkpoint's folder trainer/.
-using SaveMore = std::function<void(const std::filesystem::path& trainer_folder)>;
+/// Files of the folder trainer/ and the tensors in them.
+using TensorFiles = std::vector<std::pair<std::string, io::NamedTensors>>;
 
-void save_checkpoint(const std::filesystem::path& folder, models::Model& model, const AdamW& optimizer,
-                     const TrainerState& state, const SaveMore& more = {});
+/// What a checkpoint is written from: the run's own tensors, which must not change meanwhile, or copies of them.
+struct Snapshot {
+  models::Model* model = nullptr;
+  TensorFiles tensors;  ///< the optimiser's and whatever else a trainer has
+  TrainerState state;
+  std::unique_ptr<models::Model> copy;  ///< what `model` is, after copy()
 
+  Snapshot(models::Model& of_model, const AdamW& optimizer, TrainerState at, TensorFiles more = {});
+  /// Copies everything that training changes to the host's memory. What is trained afterwards changes no copy.
+  void make_copies();
+  /// How much that takes.
+  [[nodiscard]] int64_t bytes_of_copies() const;
+};
+
+/// Writes the folder, taking the place of a damaged one.
+void write_checkpoint(const std::filesystem::path& folder, const Snapshot& snapshot);
+
+[[nodiscard]] TrainerState read_state(const std::filesystem::path& folder);
 /// Reads the state and fills the optimiser. The weights are read by models::Model.
 [[nodiscard]] TrainerState load_checkpoint(const std::filesystem::path& folder, AdamW& optimizer);
 
@@ -54,8 +70,9 @@ struct FoundCheckpoint {
 [[nodiscard]] std::optional<FoundCheckpoint> newest_whole_checkpoint(const std::filesystem::path& run_folder,
                                                                      const Log& log);
 
-/// Removes old checkpoints: the last `keep_last` stay, those whose step is a multiple of
-/// keep_every, and the keep_best best ones.
-void remove_old_checkpoints(const std::filesystem::path& run_folder, const TrainConfig& config, const Log& log);
+/// Removes old checkpoints: the last `keep_last` stay, those whose step is a multiple of keep_every, and those of the
+/// `best` steps.
+void remove_old_checkpoints(const std::filesystem::path& run_folder, const TrainConfig& config,
+                            const std::vector<int64_t>& best, const Log& log);
 
 }  // namespace ssl4rl::train

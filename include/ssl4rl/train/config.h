@@ -16,6 +16,7 @@ struct RunConfig {
   int64_t seed = 0;
   std::optional<int64_t> threads;
   bool deterministic = false;
+  bool accept_changes = false;
 
   void describe(config::Section& section);
   [[nodiscard]] std::filesystem::path folder() const { return output_dir / name; }
@@ -36,6 +37,7 @@ struct TrainConfig {
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
   double max_grad_norm = 1;
   int64_t save_every = 0;
+  bool save_in_background = true;
   std::optional<int64_t> keep_last, keep_best, keep_every;
   int64_t eval_every = 0;
   int64_t max_skipped = 5;

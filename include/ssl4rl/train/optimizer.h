@@ -33,6 +33,8 @@ class AdamW {
   void clear_gradients();
   /// The gradients, by parameter (undefined where there is none), which are then cleared.
   [[nodiscard]] std::vector<at::Tensor> take_gradients();
+  /// How often step() was called: whether weights have changed since.
+  [[nodiscard]] int64_t updates() const { return updates_; }
 
   /// First and second moments, step counts and masters, by parameter name.
   [[nodiscard]] io::NamedTensors state() const;
@@ -48,6 +50,7 @@ class AdamW {
   std::vector<Moments> moments_;
   std::vector<bool> decayed_;
   TrainConfig config_;
+  int64_t updates_ = 0;
 };
 
 }  // namespace ssl4rl::train

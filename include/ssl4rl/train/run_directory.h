@@ -25,16 +25,21 @@ struct Resume {
 
 class RunDirectory {
  public:
-  /// Looks at the folder, changing nothing. Throws Error where it holds a run and none is to be resumed, a checkpoint
-  /// to resume from is not whole, or the folder cannot be written.
-  RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log);
+  /// kLook: for a dry run, which takes no lock.
+  enum class Purpose { kRun, kLook };
+  /// Locks the folder, if it is there, and looks at it, changing nothing. Throws Error where another process writes
+  /// into it, it holds a run and none is to be resumed, a checkpoint to resume from is not whole, or the folder cannot
+  /// be written.
+  RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log, Purpose purpose = Purpose::kRun);
 
   /// The checkpoint to go on from, if any.
   [[nodiscard]] const std::optional<FoundCheckpoint>& checkpoint() const { return checkpoint_; }
+  /// The last step whose line of metrics stands, or will stand after open(): the checkpoint's, but for one that was
+  /// saved before its step was evaluated.
+  [[nodiscard]] int64_t logged_step() const { return logged_step_; }
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 
-  /// Makes the folder, takes its lock, writes config.yaml, and cuts metrics and completions back to the checkpoint's
-  /// step.
+  /// Makes the folder, locks it, writes config.yaml, and cuts metrics and completions back to the checkpoint's step.
   void open(const std::string& config_yaml, bool tensorboard);
 
   /// One line of metrics.jsonl, and the same for TensorBoard.
@@ -48,8 +53,11 @@ class RunDirectory {
   }
 
  private:
+  void lock();
+
   std::filesystem::path folder_;
   std::optional<FoundCheckpoint> checkpoint_;
+  int64_t logged_step_ = 0;
   std::unique_ptr<io::FileLock> lock_;
   std::unique_ptr<io::OutputFile> metrics_;
   std::unique_ptr<io::EventWriter> events_;

@@ -1,0 +1,78 @@
+// What a run that is continued may change.
+#include <gtest/gtest.h>
+
+#include "support/images.h"
+#include "support/training.h"
+
+namespace ssl4rl {
+namespace {
+namespace fs = std::filesystem;
+
+class ChangedRun : public testing::Test {
+ protected:
+  using Keys = std::map<std::string, nlohmann::json>;
+
+  ChangedRun() {
+    draw_pictures(folder_.path() / "images", 6, 64);
+    EXPECT_EQ(run({}), 0);
+  }
+  int run(const Keys& changes, const std::string& resume = "auto") {
+    Keys keys{{"data.images", (folder_.path() / "images").string()},
+              {"data.min_side", 28},
+              {"tasks", "[rotation]"},
+              {"prompt.style", "answer"},
+              {"rollout.num_generations", 2},
+              {"rollout.max_completion_length", 3},
+              {"train.steps", 2},
+              {"train.prompts_per_step", 2}};
+    for (const auto& [key, value] : changes) keys[key] = value;
+    testing::internal::CaptureStderr();
+    const int status = run_training(folder_.path(), keys, "train", {"--resume", resume, "--log-level", "info"});
+    messages_ = testing::internal::GetCapturedStderr();
+    return status;
+  }
+  [[nodiscard]] bool says(const std::string& part) const { return messages_.find(part) != std::string::npos; }
+  [[nodiscard]] size_t steps() const { return metrics_of(folder_.path()).size(); }
+
+  TemporaryFolder folder_;
+  std::string messages_;
+};
+
+TEST_F(ChangedRun, MoreStepsAndOtherSavingAreListedAndGoOn) {
+  EXPECT_EQ(run({{"train.steps", 3}, {"train.save_every", 1}, {"run.threads", 2}}), 0) << messages_;
+  EXPECT_EQ(steps(), 3u);
+  EXPECT_TRUE(says("train.steps is 3 (was 2)")) << messages_;
+  EXPECT_TRUE(says("run.threads is 2 (was 1); sums may differ in their last bits")) << messages_;
+}
+
+TEST_F(ChangedRun, WhatWouldMakeItAnotherRunIsRefusedAndNamed) {
+  const Keys changes{{"train.steps", 3}, {"run.seed", 7}, {"train.learning_rate", 0.01}, {"tasks", "[rotation, flip]"}};
+  EXPECT_EQ(run(changes), 2);
+  for (const char* part : {"run.seed is 7 (was 0)", "train.learning_rate is 0.01 (was 1e-06)",
+                           "tasks[1].name is \"flip\" (was not there)", "run.accept_changes"})
+    EXPECT_TRUE(says(part)) << part << ": " << messages_;
+  EXPECT_EQ(messages_.find("train.steps is 3", messages_.find("ssl4rl: error")), std::string::npos)
+      << "the error names what is refused alone";
+  EXPECT_EQ(steps(), 2u) << "nothing was touched";
+
+  EXPECT_EQ(run({{"train.steps", 3}, {"train.learning_rate", 0.01}, {"run.accept_changes", true}}), 0) << messages_;
+  EXPECT_EQ(steps(), 3u);
+  EXPECT_TRUE(says("train.learning_rate is 0.01 (was 1e-06)")) << messages_;
+}
+
+TEST_F(ChangedRun, MoreStepsAreRefusedWhereTheLearningRateFollowsThem) {
+  fs::remove_all(folder_.path() / "run");
+  ASSERT_EQ(run({{"train.lr_scheduler", "linear"}}), 0) << messages_;
+  EXPECT_EQ(run({{"train.lr_scheduler", "linear"}, {"train.steps", 3}}), 2);
+  EXPECT_TRUE(says("train.steps is 3 (was 2)")) << messages_;
+}
+
+TEST_F(ChangedRun, ACheckpointOfAnotherRunIsComparedToo) {
+  const std::string checkpoint = (folder_.path() / "run/checkpoints/step-000002").string();
+  EXPECT_EQ(run({{"run.name", "other"}, {"train.steps", 3}, {"prompt.style", "think"}}, checkpoint), 2);
+  EXPECT_TRUE(says("prompt.style is think (was answer)")) << messages_;
+  EXPECT_EQ(run({{"run.name", "other"}, {"train.steps", 3}}, checkpoint), 0) << messages_;
+}
+
+}  // namespace
+}  // namespace ssl4rl
