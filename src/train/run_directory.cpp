@@ -71,7 +71,10 @@ Resume Resume::parse(const std::string& text) {
 RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log, Purpose purpose)
     : folder_(std::move(folder)) {
   check_writable(folder_);
-  if (purpose == Purpose::kRun && resume.mode != Resume::Mode::kNever && fs::exists(folder_)) lock();
+  if (purpose == Purpose::kRun && fs::exists(folder_ / ".lock")) {
+    lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
+    if (resume.mode != Resume::Mode::kNever) lock_->sign();
+  }
   switch (resume.mode) {
     case Resume::Mode::kNever:
       if (fs::exists(folder_ / "metrics.jsonl") || !find_checkpoints(folder_).empty())
@@ -97,15 +100,10 @@ RunDirectory::RunDirectory(fs::path folder, const Resume& resume, const Log& log
   logged_step_ = state.step - (state.unlogged.empty() ? 0 : 1);
 }
 
-void RunDirectory::lock() {
-  if (lock_) return;
-  lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
-  lock_->sign();
-}
-
 void RunDirectory::open(const std::string& config_yaml, bool tensorboard) {
   io::make_folder(folder_);
-  lock();
+  if (!lock_) lock_ = std::make_unique<io::FileLock>(folder_ / ".lock", folder_.string());
+  lock_->sign();
   io::make_folder(folder_ / "completions");
   for (const fs::path& folder : {folder_, folder_ / "completions", folder_ / "checkpoints"}) remove_leftovers(folder);
   io::write_file(folder_ / "config.yaml", config_yaml);

@@ -148,6 +148,7 @@ TEST_F(RunFolder, TwoProcessesCannotShareARun) {
   RunDirectory one(run(), {}, log_);
   one.open("", false);
   const std::string message = error_of([&] { RunDirectory(run(), Resume::parse("auto"), log_); });
+  EXPECT_EQ(error_of([&] { RunDirectory(run(), Resume::parse("never"), log_); }), message);
   char host[256] = "";
   gethostname(host, sizeof host - 1);
   EXPECT_NE(message.find(fmt::format("in use by process {} on {}", getpid(), host)), std::string::npos) << message;

@@ -27,7 +27,7 @@ class RunDirectory {
  public:
   /// kLook: for a dry run, which takes no lock.
   enum class Purpose { kRun, kLook };
-  /// Locks the folder, if it is there, and looks at it, changing nothing. Throws Error where another process writes
+  /// Locks the folder, if it holds a lock, and looks at it, changing nothing. Throws Error where another process writes
   /// into it, it holds a run and none is to be resumed, a checkpoint to resume from is not whole, or the folder cannot
   /// be written.
   RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log, Purpose purpose = Purpose::kRun);
@@ -53,8 +53,6 @@ class RunDirectory {
   }
 
  private:
-  void lock();
-
   std::filesystem::path folder_;
   std::optional<FoundCheckpoint> checkpoint_;
   int64_t logged_step_ = 0;
