@@ -50,9 +50,12 @@ def write_tsv(path):
 def ask_transformers(prompts):
     import torch
     from PIL import Image
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
     model = AutoModelForImageTextToText.from_pretrained(MODEL, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(MODEL, backend='pil')
+    tokenizer, pixels = AutoTokenizer.from_pretrained(MODEL), Qwen2VLImageProcessorPil.from_pretrained(MODEL)
+    with open(os.path.join(MODEL, 'chat_template.json')) as f:
+        template = json.load(f)['chat_template']
     texts, seconds = {}, 0.0
     with torch.no_grad():
         for n, line in enumerate(prompts):
@@ -62,10 +65,13 @@ def ask_transformers(prompts):
             parts = line['messages'][0]['content']
             images = [Image.open(io.BytesIO(base64.b64decode(p['image'].split(',')[1]))).convert('RGB') for p in parts if p['type'] == 'image']
             chat = [{'role': 'user', 'content': [{'type': p['type']} if p['type'] == 'image' else p for p in parts]}]
-            text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-            inputs = processor(text=[text], images=images, return_tensors='pt')
-            out = model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
-            texts[line['index']] = processor.tokenizer.decode(out[0][inputs['input_ids'].shape[1]:], skip_special_tokens=True)
+            text = tokenizer.apply_chat_template(chat, chat_template=template, add_generation_prompt=True, tokenize=False)
+            seen = pixels(images, return_tensors='pt')
+            for t, h, w in seen['image_grid_thw'].tolist():
+                text = text.replace('<|image_pad|>', '<|image|>' * (t * h * w // 4), 1)
+            ids = tokenizer(text.replace('<|image|>', '<|image_pad|>'), return_tensors='pt').input_ids
+            out = model.generate(input_ids=ids, mm_token_type_ids=(ids == model.config.image_token_id).int(), **seen, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+            texts[line['index']] = tokenizer.decode(out[0][ids.shape[1]:], skip_special_tokens=True)
             seconds += time.perf_counter() - started
     return texts, seconds / (len(prompts) - 1)
 
