@@ -72,6 +72,8 @@ std::string verdict(const tasks::TaskAudit& audit, const std::string& predictor)
   return audit.at_chance(predictor) ? "" : audit.is_shortcut(predictor) ? "above chance" : "content";
 }
 
+constexpr int64_t kEnough = 40;  // puzzles of a task below which its figures say nothing
+
 std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
   std::string html =
       "<h2>Audit</h2>\n<p class=\"lead\">Mean reward of predictors that see one property of the images alone, fitted "
@@ -80,8 +82,10 @@ std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
       "where it may be content (sky is above ground).</p>\n";
   std::vector<std::vector<std::string>> rows;
   for (const auto& audit : audits) {
-    std::string blind = "<ul>";
+    const bool enough = audit.count >= kEnough;
+    std::string blind = enough ? "<ul>" : fmt::format("{} puzzles needed", kEnough);
     for (const auto& [name, value] : audit.blind) {
+      if (!enough) break;
       const std::string word = verdict(audit, name);
       blind += fmt::format("<li{}>{} {:.3f}{}</li>", word == "above chance" ? " class=\"leak\"" : "", name, value,
                            word.empty()        ? ""
@@ -90,8 +94,9 @@ std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
     }
     rows.push_back(
         {audit.name, std::to_string(audit.count), fmt::format("{:.3f}", audit.chance),
-         fmt::format("{:.3f} ± {:.3f}", audit.constant, audit.constant_error), blind + "</ul>",
-         audit.histogram.size() <= 24 ? report::bars(audit.histogram)
+         enough ? fmt::format("{:.3f} ± {:.3f}", audit.constant, audit.constant_error) : "–",
+         enough ? blind + "</ul>" : blind,
+         audit.histogram.size() <= 12 ? report::bars(audit.histogram)
                                       : fmt::format("{} different answers", audit.histogram.size()),
          audit.chi_square > 0 ? fmt::format("χ² {:.1f}<br>p {:.2f}", audit.chi_square, audit.chi_square_p) : "–",
          std::to_string(audit.duplicates), std::to_string(audit.skipped.size())});
@@ -110,6 +115,7 @@ void print_audit(const std::vector<tasks::TaskAudit>& audits) {
         audit.duplicates, audit.skipped.size());
     if (audit.chi_square > 0)
       std::cout << fmt::format("  answers: chi-square {:.1f}, p {:.3f}\n", audit.chi_square, audit.chi_square_p);
+    if (audit.count < kEnough) continue;
     for (const auto& [name, value] : audit.blind) {
       const std::string word = verdict(audit, name);
       std::cout << fmt::format("  blind by {:<12} {:.3f}{}{}\n", name, value, word.empty() ? "" : "  ", word);

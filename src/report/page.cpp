@@ -38,7 +38,7 @@ th, td { padding: .35rem .7rem; border: 1px solid var(--line); text-align: left;
 .filters span { color: var(--quiet); align-self: center; min-width: 4rem; }
 .scroll { overflow-x: auto; }
 .leak { color: var(--warn); font-weight: 600; }
-.facts td:first-child { font-weight: 600; } td ul { margin: 0; padding: 0; list-style: none; white-space: nowrap; }
+.facts td:first-child { font-weight: 600; } td ul { margin: 0; padding: 0; list-style: none; white-space: nowrap; columns: 2; column-gap: 1.2rem; }
 svg text { fill: currentColor; font-size: 12px; } svg rect { fill: var(--accent); }
 @media print {
   :root { --ink: #000; --quiet: #444; --line: #bbb; --paper: #fff; --ground: #fff; --accent: #2b6cb0; --warn: #b4441a; color-scheme: light; }
@@ -112,17 +112,23 @@ std::string table(std::span<const std::string> header, std::span<const std::vect
 }
 
 std::string bars(const std::map<std::string, int64_t>& counts) {
-  constexpr int kRow = 18, kLabel = 110, kLength = 160;
+  constexpr int kRow = 18, kLength = 110, kLetter = 8;
   int64_t most = 1;
-  for (const auto& [label, count] : counts) most = std::max(most, count);
+  size_t letters = 0;
+  for (const auto& [label, count] : counts) {
+    most = std::max(most, count);
+    letters = std::max(letters, label.size());
+  }
+  const int label_width = static_cast<int>(letters) * kLetter + 8;
   std::string out =
-      fmt::format(R"(<svg width="{}" height="{}" role="img">)", kLabel + kLength + 60, counts.size() * kRow);
+      fmt::format(R"(<svg width="{}" height="{}" role="img">)", label_width + kLength + 50, counts.size() * kRow);
   int y = 0;
   for (const auto& [label, count] : counts) {
     const int64_t length = kLength * count / most;
     out += fmt::format(
         R"(<text x="{}" y="{}" text-anchor="end">{}</text><rect x="{}" y="{}" width="{}" height="{}"/><text x="{}" y="{}">{}</text>)",
-        kLabel - 6, y + 13, escape(label), kLabel, y + 3, length, kRow - 6, kLabel + length + 5, y + 13, count);
+        label_width - 6, y + 13, escape(label), label_width, y + 3, length, kRow - 6, label_width + length + 5, y + 13,
+        count);
     y += kRow;
   }
   return out + "</svg>";
