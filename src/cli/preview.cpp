@@ -93,16 +93,17 @@ std::string audit_html(const std::vector<tasks::TaskAudit>& audits) {
                                                : " ▲");
     }
     rows.push_back(
-        {audit.name, std::to_string(audit.count), fmt::format("{:.3f}", audit.chance),
+        {audit.name,
+         fmt::format("{}<br>{} duplicates<br>{} images skipped", audit.count, audit.duplicates, audit.skipped.size()),
+         fmt::format("{:.3f}", audit.chance),
          enough ? fmt::format("{:.3f} ± {:.3f}", audit.constant, audit.constant_error) : "–",
          enough ? blind + "</ul>" : blind,
          audit.histogram.size() <= 12 ? report::bars(audit.histogram)
                                       : fmt::format("{} different answers", audit.histogram.size()),
-         audit.chi_square > 0 ? fmt::format("χ² {:.1f}<br>p {:.2f}", audit.chi_square, audit.chi_square_p) : "–",
-         std::to_string(audit.duplicates), std::to_string(audit.skipped.size())});
+         audit.chi_square > 0 ? fmt::format("χ² {:.1f}<br>p {:.2f}", audit.chi_square, audit.chi_square_p) : "–"});
   }
   return html + report::table(std::vector<std::string>{"task", "puzzles", "chance", "best constant", "blind predictors",
-                                                       "answers", "uniform?", "duplicates", "skipped images"},
+                                                       "answers", "uniform?"},
                               rows);
 }
 
