@@ -93,10 +93,12 @@ class TrainerTest : public testing::Test {
         tasks, tasks::Wording(prompt, tasks),
         std::make_shared<const tasks::ImagePool>(tasks::find_images({folder_->path() / "images"}), 28), 5, false);
     const InterruptGuard interrupt;
+    train::Communicator communicator;
     config.eval_every = plan.signal_in_step ? 1 : 0;
     rl::Run job{.seed = 5,
                 .train = config,
                 .logging = logging,
+                .communicator = communicator,
                 .policy = *policy,
                 .optimizer = optimizer,
                 .mixture = mixture,
