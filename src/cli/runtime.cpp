@@ -25,7 +25,8 @@ at::Device choose_device(const std::string& name, const train::Place& place) {
   if (name == "cpu" || (name == "auto" && !cuda)) return at::kCPU;
   // Several processes on a machine take a GPU each; SLURM may show each its own alone.
   const auto next_gpu = [&] {
-    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(static_cast<size_t>(place.local_rank) % at::getNumGPUs()));
+    return at::Device(at::kCUDA,
+                      static_cast<c10::DeviceIndex>(static_cast<size_t>(place.local_rank) % at::getNumGPUs()));
   };
   if (name == "auto") return next_gpu();
   at::Device device(at::kCPU);
@@ -58,8 +59,7 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
   const std::string type = app.options().dtype.value_or(dtype);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
   if (app.options().threads) threads = app.options().threads;
-  if (const auto wanted = threads ? threads : fair_threads(place))
-    at::set_num_threads(static_cast<int>(*wanted));
+  if (const auto wanted = threads ? threads : fair_threads(place)) at::set_num_threads(static_cast<int>(*wanted));
   return runtime;
 }
 

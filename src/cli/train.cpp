@@ -283,8 +283,7 @@ void connect(App& app, RunConfig& config, at::Device device) {
   communicator.connect(device, std::chrono::seconds(static_cast<int64_t>(std::ceil(config.distributed.timeout))));
   const auto configurations = communicator.gather(config::to_yaml(config.describe()));
   for (size_t rank = 0; rank < configurations.size(); ++rank)
-    if (configurations[rank] != configurations.front())
-      fail("rank {} has another configuration than rank 0", rank);
+    if (configurations[rank] != configurations.front()) fail("rank {} has another configuration than rank 0", rank);
 }
 
 // Rank 0 looks at the folder; the others go on from what it found.

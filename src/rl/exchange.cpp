@@ -54,9 +54,9 @@ Sample sample_of(const Json& json) {
 
 Json to_json(const Group& group) {
   const tasks::Puzzle& puzzle = group.puzzle.puzzle;
-  Json json{{"index", puzzle.index},       {"attempt", puzzle.attempt},     {"id", puzzle.id},
-            {"task", puzzle.task},         {"entry", puzzle.entry},         {"answer", puzzle.answer},
-            {"baseline", group.baseline},  {"recorded", group.recorded},    {"resampled", group.resampled},
+  Json json{{"index", puzzle.index},      {"attempt", puzzle.attempt},  {"id", puzzle.id},
+            {"task", puzzle.task},        {"entry", puzzle.entry},      {"answer", puzzle.answer},
+            {"baseline", group.baseline}, {"recorded", group.recorded}, {"resampled", group.resampled},
             {"samples", Json::array()}};
   if (group.fresh) json["fresh"] = {group.fresh->entry, group.fresh->success};
   for (const Sample& sample : group.samples) json["samples"].push_back(to_json(sample));

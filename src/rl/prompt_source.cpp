@@ -24,8 +24,8 @@ EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processo
 
 PromptSource::PromptSource(const Run& run)
     : pipeline_(run.state.step * run.own_prompts(), run.data_threads, 2 * run.own_prompts(), [&run](int64_t i) {
-        return draw_encoded(*run.mixture, run.policy.processor(),
-                            run.communicator.item(i, run.train.prompts_per_step), run.max_prompt_length);
+        return draw_encoded(*run.mixture, run.policy.processor(), run.communicator.item(i, run.train.prompts_per_step),
+                            run.max_prompt_length);
       }) {}
 
 }  // namespace ssl4rl::rl

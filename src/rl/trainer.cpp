@@ -212,9 +212,9 @@ void Trainer::roll_out_greedily(Step& step) {
   for (size_t g = 0; g < groups.size(); ++g) {
     const auto& ids = drawn.completions[g][0].ids;
     const std::string text = run_.policy.processor().tokenizer().decode(ids);
-    groups[g]->baseline = rewards::score(config_.reward, config_.style, expected_of(*groups[g]), text,
-                                         static_cast<int64_t>(ids.size()))
-                              .total;
+    groups[g]->baseline =
+        rewards::score(config_.reward, config_.style, expected_of(*groups[g]), text, static_cast<int64_t>(ids.size()))
+            .total;
   }
 }
 
@@ -281,8 +281,8 @@ void Trainer::check_gap(const Step& step) const {
   if (!replay_.empty()) return;  // the file's log-probs may be another policy's
   const double limit = config_.algorithm.max_logprob_gap.value_or(
       run_.policy.dtype() == at::kFloat || run_.policy.dtype() == at::kDouble ? 1e-3 : 0.1);
-  const double gap = run_.communicator.sum(step.gap_sum) /
-                     std::max(1.0, run_.communicator.sum(static_cast<double>(step.gap_tokens)));
+  const double gap =
+      run_.communicator.sum(step.gap_sum) / std::max(1.0, run_.communicator.sum(static_cast<double>(step.gap_tokens)));
   if (limit > 0 && !(gap <= limit))
     fail(
         "step {}: the sampler's log-probs differ from the trainer's by {:.3g} on average, more than "

@@ -166,8 +166,10 @@ io::NamedTensors AdamW::whole_state() const {
     const Moments& m = moments_[i];
     const auto add = [&](const char* what, const Tensor& own) {
       const Tensor whole = shards_->gather(i, own);
-      if (communicator_.ranks() == 1) tensors.emplace_back(name + what, whole);
-      else if (communicator_.first()) tensors.emplace_back(name + what, whole.cpu());
+      if (communicator_.ranks() == 1)
+        tensors.emplace_back(name + what, whole);
+      else if (communicator_.first())
+        tensors.emplace_back(name + what, whole.cpu());
     };
     add("/exp_avg", m.first);
     add("/exp_avg_sq", m.second);
@@ -195,8 +197,7 @@ void AdamW::load_state(const io::SafetensorsFile& file) {
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end())
       fail("{}: has no {}; the run trains other parameters than the checkpoint's", file.path().string(), name);
-    if (found->second.shape != shape)
-      fail("{}: {} has another shape than the model's", file.path().string(), name);
+    if (found->second.shape != shape) fail("{}: {} has another shape than the model's", file.path().string(), name);
     return file.tensor(name);
   };
   for (size_t i = 0; i < parameters_.size(); ++i) {

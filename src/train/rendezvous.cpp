@@ -22,10 +22,10 @@ namespace {
 constexpr auto kBeat = 500ms;
 // Counted in turns of the thread, so that a run that is suspended may go on; the few where a connection has broken.
 constexpr int kMostSilentBeats = 20, kFewSilentBeats = 4;
-constexpr auto kAnswer = 60s;               // within which rank 0's store answers
-constexpr auto kLinger = 3 * kBeat;         // in which the others read from rank 0's store why it ends
-constexpr auto kNews = 16s;                 // in which a silent rank is found
-constexpr auto kFarewell = 24h;             // until the last rank has come to its end
+constexpr auto kAnswer = 60s;        // within which rank 0's store answers
+constexpr auto kLinger = 3 * kBeat;  // in which the others read from rank 0's store why it ends
+constexpr auto kNews = 16s;          // in which a silent rank is found
+constexpr auto kFarewell = 24h;      // until the last rank has come to its end
 constexpr const char *kFailed = "failed", *kStop = "stop", *kGo = "go", *kBroken = "broken";
 
 std::string key(const char* name, int rank) { return fmt::format("{}/{}", name, rank); }
@@ -85,9 +85,9 @@ void Rendezvous::meet(std::chrono::seconds patience) {
       std::vector<int> missing;
       for (int rank = 0; rank < place_.ranks; ++rank)
         if (!store_->check({key("here", rank)})) missing.push_back(rank);
-      const std::string message = fmt::format("{} of {} ranks have not come to {}:{} within {} s: {}", missing.size(),
-                                              place_.ranks, place_.host, place_.port, patience.count(),
-                                              fmt::join(missing, ", "));
+      const std::string message =
+          fmt::format("{} of {} ranks have not come to {}:{} within {} s: {}", missing.size(), place_.ranks,
+                      place_.host, place_.port, patience.count(), fmt::join(missing, ", "));
       (void)claim({2, message});
       std::this_thread::sleep_for(kLinger);
       throw Error(message);
@@ -109,13 +109,17 @@ void Rendezvous::meet(std::chrono::seconds patience) {
   }
 }
 
+// Nobody goes before all have come to their end: whoever started the ranks may take the first exit for a failure, and
+// rank 0 may still be writing a checkpoint.
 Rendezvous::~Rendezvous() {
-  leaving_ = true;
   try {
-    store_->set(key("left", place_.rank), bytes_of("1"));
-    if (place_.rank == 0) store_->wait(keys_of_all("left", place_.ranks), kFarewell);
-  } catch (const std::exception& e) {
-    log_.warn("the ranks did not end together: {}", e.what());
+    store_->set(key("done", place_.rank), bytes_of("1"));
+    store_->wait(keys_of_all("done", place_.ranks), kFarewell);
+    leaving_ = true;
+    store_->set(key("gone", place_.rank), bytes_of("1"));
+    if (place_.rank == 0) store_->wait(keys_of_all("gone", place_.ranks), kAnswer);  // they have read the store
+  } catch (const std::exception&) {
+    if (!leaving_) await_news();
   }
   watcher_ = {};
 }
@@ -152,7 +156,7 @@ void Rendezvous::look_for_silence() {
     const std::string beat = text_of(now[rank]);
     silent_[rank] = beat == beats_[rank] ? silent_[rank] + 1 : 0;
     beats_[rank] = beat;
-    if (silent_[rank] < most || watched_->check({key("left", static_cast<int>(rank))})) continue;
+    if (silent_[rank] < most || watched_->check({key("gone", static_cast<int>(rank))})) continue;
     const Failure failure{1, names_[rank] + " ended without a message"};
     if (claim(failure)) print_error(failure.message);
     leave(failure);

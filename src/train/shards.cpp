@@ -54,10 +54,10 @@ std::vector<Tensor> Shards::reduce(std::vector<Tensor>& gradients) const {
     for (size_t i = bucket.first; i < bucket.end; at += entries_[i++].stretch) {
       const Tensor gradient = std::exchange(gradients[i], {});
       if (!gradient.defined()) continue;
-      if (!rows_Rn.defined())
-        rows_Rn = at::zeros({communicator_.ranks(), bucket.n}, gradient.options().dtype(type));
+      if (!rows_Rn.defined()) rows_Rn = at::zeros({communicator_.ranks(), bucket.n}, gradient.options().dtype(type));
       const Entry& entry = entries_[i];
-      const Tensor padded = at::constant_pad_nd(gradient.reshape({-1}), {0, communicator_.ranks() * entry.stretch - entry.values});
+      const Tensor padded =
+          at::constant_pad_nd(gradient.reshape({-1}), {0, communicator_.ranks() * entry.stretch - entry.values});
       rows_Rn.narrow(1, at, entry.stretch).copy_(padded.view({communicator_.ranks(), entry.stretch}));
     }
     if (std::none_of(present.begin() + static_cast<ptrdiff_t>(bucket.first),

@@ -5,7 +5,8 @@
 #include <sys/wait.h>
 
 #include <chrono>
-#include <fstream>
+#include <cmath>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "ssl4rl/io/jsonl.h"
@@ -58,16 +59,15 @@ class Distributed : public testing::Test {
  protected:
   Distributed() {
     draw_pictures(path("images"), 8, 64);
-    io::write_file(
-        path("run.yaml"),
-        "model: {path: \"" + (test_data() / "tiny_qwen2_5_vl").string() + "\", dtype: float32}\n" +
-            "data: {images: images, min_side: 28}\nrun: {output_dir: runs, threads: 1}\n"
-            "tasks: [rotation, flip]\nprompt: {style: answer}\n"
-            // A random model's texts end by chance, so their lengths, and with them the rewards, differ.
-            "rollout: {num_generations: 4, max_completion_length: 12, stop: [e, a, \" \"]}\n"
-            "reward: {length: 1, min_length: 2, max_length: 6}\n"
-            "train: {steps: 3, prompts_per_step: 5, learning_rate: 1.0e-4}\n"
-            "log: {tensorboard: false, completions_every: 1}\n");
+    io::write_file(path("run.yaml"),
+                   "model: {path: \"" + (test_data() / "tiny_qwen2_5_vl").string() + "\", dtype: float32}\n" +
+                       "data: {images: images, min_side: 28}\nrun: {output_dir: runs, threads: 1}\n"
+                       "tasks: [rotation, flip]\nprompt: {style: answer}\n"
+                       // A random model's texts end by chance, so their lengths, and with them the rewards, differ.
+                       "rollout: {num_generations: 4, max_completion_length: 12, stop: [e, a, \" \"]}\n"
+                       "reward: {length: 1, min_length: 2, max_length: 6}\n"
+                       "train: {steps: 3, prompts_per_step: 5, learning_rate: 1.0e-4}\n"
+                       "log: {tensorboard: false, completions_every: 1}\n");
   }
 
   [[nodiscard]] fs::path path(const std::string& name) const { return folder_.path() / name; }
@@ -119,7 +119,8 @@ class Distributed : public testing::Test {
   void wait_for_step(const std::string& name, int64_t step) const {
     const fs::path file = path("runs") / name / "metrics.jsonl";
     for (int i = 0; i < 600; ++i, std::this_thread::sleep_for(50ms))
-      if (fs::exists(file) && io::read_file(file).find(fmt::format("{{\"step\":{},", step)) != std::string::npos) return;
+      if (fs::exists(file) && io::read_file(file).find(fmt::format("{{\"step\":{},", step)) != std::string::npos)
+        return;
     FAIL() << "step " << step << " did not come";
   }
 
@@ -128,6 +129,7 @@ class Distributed : public testing::Test {
 
 TEST_F(Distributed, AnyNumberOfRanksComputesWhatOneComputesFromRecordedRollouts) {
   const Settings keys{"rollout.replay=" + (test_data() / "training/on_policy.jsonl").string(),
+                      "train.prompts_per_step=4",
                       "algorithm.name=reinforce++_baseline",  // whitened over the whole batch
                       "algorithm.beta=0.1", "algorithm.num_iterations=2"};
   run("one", 1, keys);
@@ -144,8 +146,8 @@ TEST_F(Distributed, AnyNumberOfRanksComputesWhatOneComputesFromRecordedRollouts)
 }
 
 TEST_F(Distributed, SampledRunsAreTheSameAndGoOnWithAnotherNumberOfRanks) {
-  const Settings keys{"algorithm.name=ppo", "algorithm.scale_rewards=batch", "train.save_every=2", "curriculum.mode=auto",
-                      "curriculum.window=2"};
+  const Settings keys{"algorithm.name=ppo", "algorithm.scale_rewards=batch", "train.save_every=2",
+                      "curriculum.mode=auto", "curriculum.window=2"};
   run("one", 1, keys);
   ASSERT_LT(metrics("one")[0]["frac_reward_zero_std"].get<double>(), 1) << "the test needs groups that teach";
   run("two", 2, keys);
@@ -188,7 +190,7 @@ TEST_F(Distributed, AFailureOfOneIsToldOnceAndEndsAll) {
   const size_t at = outcome.err.find("ssl4rl: error: rank ");
   ASSERT_NE(at, std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("algorithm.max_logprob_gap", at), std::string::npos) << outcome.err;
-  EXPECT_EQ(outcome.err.find("error:", at + 8), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("error:", at + 15), std::string::npos) << outcome.err;
   const Outcome usage = run_program(arguments("failing", {"train.steps=none"}, {"--nproc", "2"}));
   EXPECT_EQ(usage.status, 2) << usage.err;
 }

@@ -327,7 +327,8 @@ TEST(PairwiseCosines, OfKnownVectors) {
   const auto cosines = pairwise_cosines({{"a", {vector({1, 0}), vector({0})}},
                                          {"b", {vector({1, 1}), Tensor()}},
                                          {"c", {vector({-2, 0}), vector({0})}},
-                                         {"none", {Tensor(), vector({0})}}});
+                                         {"none", {Tensor(), vector({0})}}},
+                                        train::one_process());
   ASSERT_EQ(cosines.size(), 3u) << "no cosine with a gradient of 0";
   EXPECT_NEAR(cosines.at("a/b"), std::sqrt(0.5), 1e-7);
   EXPECT_NEAR(cosines.at("a/c"), -1, 1e-7);

@@ -41,7 +41,8 @@ void with_ranks(int ranks, Work work) {
   std::vector<std::jthread> threads;
   for (int rank = 0; rank < ranks; ++rank)
     threads.emplace_back([&, rank] {
-      Place place{.rank = rank, .ranks = ranks, .local_rank = rank, .local_ranks = ranks, .host = "127.0.0.1", .port = port};
+      Place place{
+          .rank = rank, .ranks = ranks, .local_rank = rank, .local_ranks = ranks, .host = "127.0.0.1", .port = port};
       if (rank == 0) place.listener = listener;
       Communicator communicator(place, 20s, log);
       communicator.connect(at::kCPU, 60s);
@@ -100,7 +101,7 @@ TEST(Shards, SumGradientsAndPutTensorsTogetherAgain) {
       own_tensors.push_back(tensor.clone());
       gradients.push_back(tensor * (communicator.rank() + 1));
     }
-    gradients[4] = Tensor();  // nobody has one
+    gradients[4] = Tensor();                                // nobody has one
     if (communicator.rank() != 1) gradients[1] = Tensor();  // one has it
     const Shards shards(communicator, own_tensors);
     const std::vector<Tensor> sums = shards.reduce(gradients);

@@ -18,10 +18,14 @@ Place place_in(const std::map<std::string, std::string>& variables) {
 }
 
 std::map<std::string, std::string> slurm_step() {
-  return {{"SLURM_PROCID", "5"},       {"SLURM_NTASKS", "7"},
-          {"SLURM_LOCALID", "1"},      {"SLURM_NODEID", "2"},
-          {"SLURM_JOB_ID", "4711"},    {"SLURM_STEP_ID", "0"},
-          {"SLURM_STEP_NODELIST", "gpu[07-08,11]"}, {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"}};
+  return {{"SLURM_PROCID", "5"},
+          {"SLURM_NTASKS", "7"},
+          {"SLURM_LOCALID", "1"},
+          {"SLURM_NODEID", "2"},
+          {"SLURM_JOB_ID", "4711"},
+          {"SLURM_STEP_ID", "0"},
+          {"SLURM_STEP_NODELIST", "gpu[07-08,11]"},
+          {"SLURM_STEP_TASKS_PER_NODE", "2(x3),1"}};
 }
 
 TEST(Place, WithoutAnybodysVariablesIsAProcessAlone) {
@@ -69,9 +73,13 @@ TEST(Place, OfTorchrunIsReadFromItsEnvironmentEvenInsideSlurm) {
 }
 
 TEST(Place, NamesTheVariableThatIsMissingOrWrong) {
-  EXPECT_NE(error_of([] { (void)place_in({{"RANK", "0"}, {"WORLD_SIZE", "2"}}); }).find("MASTER_ADDR is missing"),
+  EXPECT_NE(error_of([] {
+              (void)place_in({{"RANK", "0"}, {"WORLD_SIZE", "2"}});
+            }).find("MASTER_ADDR is missing"),
             std::string::npos);
-  EXPECT_NE(error_of([] { (void)place_in({{"RANK", "x"}, {"WORLD_SIZE", "2"}}); }).find("RANK: expected a number"),
+  EXPECT_NE(error_of([] {
+              (void)place_in({{"RANK", "x"}, {"WORLD_SIZE", "2"}});
+            }).find("RANK: expected a number"),
             std::string::npos);
   EXPECT_NE(error_of([] {
               (void)place_in({{"RANK", "2"}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "h"}, {"MASTER_PORT", "1"}});

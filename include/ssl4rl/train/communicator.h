@@ -2,8 +2,9 @@
 // every call does nothing or gives back what it was given, so nobody needs to ask how many there are.
 //
 // Collectives must be called by all ranks in the same order. Each group of them stands behind an agree(): a rank that
-// gives up a step because a stop was asked for takes part in exactly one more agree(), at which all others stop as well.
-// Nobody waits for ever: each rank has a thread that beats, listens for another's failure and ends the process with it.
+// gives up a step because a stop was asked for takes part in exactly one more agree(), at which all others stop as
+// well. Nobody waits for ever: each rank has a thread that beats, listens for another's failure and ends the process
+// with it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -44,8 +45,8 @@ class Communicator {
   /// Whether this is rank 0, which alone writes the run's files.
   [[nodiscard]] bool first() const { return place_.rank == 0; }
 
-  /// The items of a step are dealt out in turn. Whether this rank has item `number`, how many of `count` it has, and the
-  /// number, over all steps, of the i-th item that it has.
+  /// The items of a step are dealt out in turn. Whether this rank has item `number`, how many of `count` it has, and
+  /// the number, over all steps, of the i-th item that it has.
   [[nodiscard]] bool has(int64_t number) const { return number % ranks() == rank(); }
   [[nodiscard]] int64_t share(int64_t count) const { return (count - rank() + ranks() - 1) / ranks(); }
   [[nodiscard]] int64_t item(int64_t i, int64_t count) const {

@@ -1,5 +1,5 @@
-// Which of a run's processes (ranks) this one is, and where the others find each other: from the environment that SLURM,
-// torchrun or --nproc gives. Reads nothing else and connects to nobody.
+// Which of a run's processes (ranks) this one is, and where the others find each other: from the environment that
+// SLURM, torchrun or --nproc gives. Reads nothing else and connects to nobody.
 #pragma once
 
 #include <functional>
@@ -20,8 +20,8 @@ struct Place {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 [[nodiscard]] Environment process_environment();
 
-/// torchrun's RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (--nproc sets the same); else SLURM's, of a step
-/// that srun started; else one process. Throws Error naming a variable that is missing or no number.
+/// torchrun's RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (--nproc sets the same); else SLURM's, of a
+/// step that srun started; else one process. Throws Error naming a variable that is missing or no number.
 [[nodiscard]] Place find_place(const Environment& environment);
 
 /// The first host of SLURM's list: "node[01-04,07],login" → "node01".

@@ -1,6 +1,6 @@
-// How tensors are split over the ranks: each rank holds an equal stretch of the values of each, flat; the last ones less,
-// or nothing. Tensors travel in buckets, so that many small ones cost one message. Shape suffixes: R ranks, n values of
-// a bucket that one rank holds.
+// How tensors are split over the ranks: each rank holds an equal stretch of the values of each, flat; the last ones
+// less, or nothing. Tensors travel in buckets, so that many small ones cost one message. Shape suffixes: R ranks, n
+// values of a bucket that one rank holds.
 #pragma once
 
 #include <ATen/core/Tensor.h>
