@@ -27,13 +27,12 @@ stop_all() {
     scancel --quiet --user "$(id -un)" 2>/dev/null || true
     for pid in "${daemons[@]}"; do kill "$pid" 2>/dev/null || true; done
     wait 2>/dev/null || true
-    [ -n "$keep" ] && echo "test_slurm: everything is in $work" || rm -rf "$work"
+    if [ -n "$keep" ]; then echo "test_slurm: everything is in $work"; else rm -rf "$work"; fi
     exit "$status"
 }
 trap stop_all EXIT
 say() { echo "$(date +%T) $*"; }
 
-# Two ranks need more than this time limit for the run; SLURM's limits have a grain of a minute.
 mkdir -p "$work"/{state,spool,munge}
 chmod 700 "$work/munge"
 dd if=/dev/urandom of="$work/munge/key" bs=128 count=1 status=none
@@ -112,8 +111,9 @@ submit whole 30
 
 requeued=$(grep -c 'goes back to the queue' "$work/interrupted.log" || true)
 lines=$(wc -l <"$work/runs/interrupted/metrics.jsonl")
-a=$(cd "$(ls -d "$work"/runs/interrupted/checkpoints/step-* | tail -1)" && sha256sum model.safetensors trainer/optimizer.safetensors)
-b=$(cd "$(ls -d "$work"/runs/whole/checkpoints/step-* | tail -1)" && sha256sum model.safetensors trainer/optimizer.safetensors)
+hashes() { (cd "$work/runs/$1/checkpoints/$(printf 'step-%06d' "${STEPS:-250}")" && sha256sum model.safetensors trainer/optimizer.safetensors); }
+a=$(hashes interrupted)
+b=$(hashes whole)
 say "requeued $requeued times; $lines lines of metrics"
 say "weights and optimiser: $(echo "$a" | cut -c1-16 | tr '\n' ' ')and $(echo "$b" | cut -c1-16 | tr '\n' ' ')"
 [ "$requeued" -ge 1 ] || { echo "test_slurm: the time limit did not stop the run; raise STEPS" >&2; exit 1; }

@@ -301,7 +301,8 @@ train::RunDirectory find_directory(App& app, const std::filesystem::path& folder
   found = nlohmann::json::parse(communicator.gather(found.dump()).front());
   if (own) return std::move(*own);
   if (found.is_null()) return {folder, std::nullopt, 0};
-  return {folder, train::FoundCheckpoint{found[0].get<std::string>(), found[1].get<int64_t>()}, found[2].get<int64_t>()};
+  return {folder, train::FoundCheckpoint{found[0].get<std::string>(), found[1].get<int64_t>()},
+          found[2].get<int64_t>()};
 }
 
 // The run is ready to begin: rank 0 makes the folder, and each rank its log.
