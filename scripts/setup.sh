@@ -20,7 +20,7 @@ done
 
 packages=(g++ cmake ninja-build ccache git ca-certificates unzip python3 python3-pip
           libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libjpeg-dev libsentencepiece-dev libicu-dev libssl-dev
-          nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libxlsxwriter-dev libgtest-dev libbenchmark-dev)
+          nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libxlsxwriter-dev libgloo-dev libgtest-dev libbenchmark-dev)
 
 install_packages() {
     command -v dpkg-query >/dev/null || { echo "setup: not a Debian system; install the equivalents of: ${packages[*]}" >&2; return; }

@@ -36,7 +36,14 @@ InterruptGuard::~InterruptGuard() {
   installed = false;
 }
 
-int InterruptGuard::signal() const { return first_signal.load(std::memory_order_relaxed); }
+int InterruptGuard::signal() const { return pending(); }
+
+int InterruptGuard::pending() { return first_signal.load(std::memory_order_relaxed); }
+
+void InterruptGuard::request(int signal) {
+  int expected = 0;
+  first_signal.compare_exchange_strong(expected, signal);
+}
 
 int InterruptGuard::exit_status(int signal) { return signal == SIGINT ? 130 : 75; }
 

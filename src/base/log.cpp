@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 #include <mutex>
 
 #include "ssl4rl/base/error.h"
@@ -23,12 +24,14 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
     draw();
   }
 
-  [[nodiscard]] bool terminal() const { return terminal_; }
+  [[nodiscard]] bool terminal() const { return terminal_ && !hidden_; }
+  void hide() { hidden_ = true; }
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t text;
     formatter_->format(message, text);
+    if (hidden_) return;
     erase();
     std::fwrite(text.data(), 1, text.size(), stderr);
     draw();
@@ -47,7 +50,33 @@ class StderrSink final : public spdlog::sinks::base_sink<std::mutex> {
   }
 
   const bool terminal_ = isatty(STDERR_FILENO) != 0;
+  bool hidden_ = false;
   std::string status_;
+};
+
+// Keeps messages until it is told which file to append them to.
+class FileSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  void open(const std::filesystem::path& path) {
+    const std::lock_guard lock(mutex_);
+    file_.open(path, std::ios::app);
+    file_ << std::exchange(kept_, {}) << std::flush;
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t text;
+    formatter_->format(message, text);
+    if (file_.is_open()) {
+      file_ << std::string_view(text.data(), text.size());
+    } else {
+      kept_.append(text.data(), text.size());
+    }
+  }
+  void flush_() override { file_.flush(); }
+
+  std::ofstream file_;
+  std::string kept_;
 };
 
 spdlog::level::level_enum to_spdlog(Log::Level level) {
@@ -68,13 +97,16 @@ spdlog::level::level_enum to_spdlog(Log::Level level) {
 
 }  // namespace
 
+constexpr const char* kPattern = "%H:%M:%S %l: %v";
+
 struct Log::State {
   std::shared_ptr<StderrSink> sink = std::make_shared<StderrSink>();
+  std::shared_ptr<FileSink> file;
   spdlog::logger logger{"ssl4rl", sink};
 };
 
 Log::Log(Level level) : state_(std::make_unique<State>()) {
-  state_->logger.set_pattern("%H:%M:%S %l: %v");
+  state_->logger.set_pattern(kPattern);
   state_->logger.flush_on(spdlog::level::debug);
   set_level(level);
 }
@@ -82,6 +114,17 @@ Log::Log(Level level) : state_(std::make_unique<State>()) {
 Log::~Log() { status(""); }
 
 void Log::set_level(Level level) { state_->logger.set_level(to_spdlog(level)); }
+
+void Log::keep(bool show) {
+  if (!show) state_->sink->hide();
+  state_->file = std::make_shared<FileSink>();
+  state_->file->set_pattern(kPattern);
+  state_->logger.sinks().push_back(state_->file);
+}
+
+void Log::open_file(const std::filesystem::path& file) {
+  if (state_->file) state_->file->open(file);
+}
 
 bool Log::enabled(Level level) const { return state_->logger.should_log(to_spdlog(level)); }
 

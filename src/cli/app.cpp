@@ -59,8 +59,14 @@ int complain(const std::string& message, int status) {
   return status;
 }
 
+// The end of a command that failed: of all the run's processes, where there are several.
+int give_up(App& app, const std::string& message, int status) {
+  app.log().status("");
+  if (app.communicator().ranks() > 1) app.communicator().end(status, message);
+  return complain(message, status);
+}
+
 int guarded(App& app, const Action& action) {
-  const auto status = [&app] { return app.working() ? kFailed : kUsage; };
   std::string message;
   try {
     return action(app);
@@ -69,8 +75,7 @@ int guarded(App& app, const Action& action) {
   } catch (const Error& e) {
     message = e.what();
   } catch (const InternalError& e) {
-    app.log().status("");
-    return complain(fmt::format("internal error: {}; please report it", e.what()), kFailed);
+    return give_up(app, fmt::format("internal error: {}; please report it", e.what()), kFailed);
   } catch (const c10::OutOfMemoryError& e) {
     message = "out of memory on the device: " + first_line(e.what_without_backtrace());
   } catch (const c10::Error& e) {
@@ -80,8 +85,7 @@ int guarded(App& app, const Action& action) {
   } catch (const std::exception& e) {
     message = e.what();
   }
-  app.log().status("");
-  return complain(message, status());
+  return give_up(app, message, app.working() ? kFailed : kUsage);
 }
 
 }  // namespace
@@ -89,6 +93,12 @@ int guarded(App& app, const Action& action) {
 App::App(CommonOptions options)
     : options_(std::move(options)), log_(options_.quiet ? Log::Level::kWarn : Log::Level::kInfo) {
   if (!options_.log_level.empty()) log_.set_level(Log::level_from_name(options_.log_level));
+}
+
+void App::join(const train::Place& place, std::chrono::seconds patience) {
+  if (place.ranks == 1) return;
+  log_.keep(/*show=*/place.rank == 0);
+  communicator_ = std::make_unique<train::Communicator>(place, patience, log_);
 }
 
 namespace {

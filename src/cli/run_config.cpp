@@ -23,7 +23,8 @@ constexpr SectionHelp kSections[] = {{"run", "the run as a whole"},
                                      {"algorithm", "the objective"},
                                      {"train", "steps, optimiser, checkpoints"},
                                      {"eval", "evaluation while training"},
-                                     {"log", "what is written"}};
+                                     {"log", "what is written"},
+                                     {"distributed", "runs of several processes"}};
 
 const char* section_help(std::string_view name) {
   for (const auto& section : kSections)
@@ -80,6 +81,7 @@ config::Section RunConfig::describe() {
   train.describe(section("train"));
   eval.describe(section("eval"));
   log.describe(section("log"));
+  distributed.describe(section("distributed"));
   return root;
 }
 

@@ -3,7 +3,10 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <sched.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 #include "ssl4rl/base/error.h"
@@ -17,10 +20,15 @@ namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 namespace {
 
-at::Device choose_device(const std::string& name) {
+at::Device choose_device(const std::string& name, const train::Place& place) {
   const bool cuda = at::globalContext().hasCUDA();
   if (name == "cpu" || (name == "auto" && !cuda)) return at::kCPU;
-  if (name == "auto") return {at::kCUDA, 0};
+  // Several processes on a machine take a GPU each; SLURM may show each its own alone.
+  const auto next_gpu = [&] {
+    return at::Device(at::kCUDA,
+                      static_cast<c10::DeviceIndex>(static_cast<size_t>(place.local_rank) % at::getNumGPUs()));
+  };
+  if (name == "auto") return next_gpu();
   at::Device device(at::kCPU);
   try {
     device = at::Device(name);
@@ -30,18 +38,28 @@ at::Device choose_device(const std::string& name) {
   if (device.is_cpu()) return device;
   if (!device.is_cuda()) fail("device \"{}\": expected auto, cpu, cuda or cuda:N", name);
   if (!cuda) fail("device \"{}\": no CUDA device can be used (a CUDA build, a GPU and its driver are needed)", name);
-  return device.has_index() ? device : at::Device(at::kCUDA, 0);
+  return device.has_index() ? device : next_gpu();
+}
+
+// A process's part of the cores that several share; nothing to say for a process alone.
+std::optional<int64_t> fair_threads(const train::Place& place) {
+  if (place.ranks == 1 || std::getenv("OMP_NUM_THREADS")) return {};
+  if (const char* const cores = std::getenv("SLURM_CPUS_PER_TASK")) return std::max(1, std::atoi(cores));
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return {};
+  return std::max(1, CPU_COUNT(&cores) / place.local_ranks);
 }
 
 }  // namespace
 
 Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype,
                        std::optional<int64_t> threads) {
-  Runtime runtime{choose_device(app.options().device.value_or(device))};
+  const train::Place& place = app.communicator().place();
+  Runtime runtime{choose_device(app.options().device.value_or(device), place)};
   const std::string type = app.options().dtype.value_or(dtype);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
-  if (const auto wanted = app.options().threads ? app.options().threads : threads)
-    at::set_num_threads(static_cast<int>(*wanted));
+  if (app.options().threads) threads = app.options().threads;
+  if (const auto wanted = threads ? threads : fair_threads(place)) at::set_num_threads(static_cast<int>(*wanted));
   return runtime;
 }
 

@@ -2,16 +2,20 @@
 #include <ATen/Context.h>
 
 #include <algorithm>
+#include <cmath>
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "advice.h"
 #include "commands.h"
 #include "experiment.h"
+#include "launch.h"
 #include "memory_estimate.h"
 #include "resume_check.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/eval/bench.h"
+#include "ssl4rl/io/file.h"
 #include "ssl4rl/rl/supervised.h"
 #include "ssl4rl/rl/trainer.h"
 #include "training_data.h"
@@ -23,6 +27,7 @@ struct Options {
   ConfigOptions config;
   std::string resume = "never";
   bool dry_run = false;
+  int64_t nproc = 1, patience = 300;  // seconds
 };
 
 enum class Kind { kRl, kSupervised };
@@ -176,7 +181,7 @@ std::unique_ptr<rl::Critic> make_critic(App& app, const RunConfig& config, const
   app.log().info("loading the critic's model");
   auto model = load_model(app, config.model.path, policy.shared_processor(), runtime);
   model->set_recompute(config.model.gradient_checkpointing);
-  return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train);
+  return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train, app.communicator());
 }
 
 Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<train::FoundCheckpoint>& checkpoint,
@@ -203,7 +208,7 @@ Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<tr
     for (auto& parameter : parts.critic->shared_parameters()) parameters.push_back(std::move(parameter));
   }
   parts.optimizer = std::make_unique<train::AdamW>(std::move(parameters), config.model.frozen_parts(), config.train,
-                                                   decay_of(config, kind));
+                                                   decay_of(config, kind), app.communicator());
   if (checkpoint) {
     parts.state = train::load_checkpoint(checkpoint->folder, *parts.optimizer);
     if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
@@ -263,42 +268,96 @@ void describe_run(const Input& input, Kind kind, Parts& parts, const train::RunD
   std::cout << memory_text(policy.config(), question, policy.dtype(), policy.device().str());
 }
 
+void check_backend(const train::DistributedConfig& config, at::Device device) {
+  using Backend = train::DistributedConfig::Backend;
+  if (config.backend == Backend::kNccl && !device.is_cuda())
+    fail("distributed.backend: nccl carries tensors between GPUs; this run is on the CPU");
+  if (config.backend == Backend::kGloo && device.is_cuda())
+    fail("distributed.backend: gloo carries tensors between CPUs; this run is on {}", device.str());
+}
+
+// Connects the run's processes, which must have been given the same to do.
+void connect(App& app, RunConfig& config, at::Device device) {
+  train::Communicator& communicator = app.communicator();
+  check_backend(config.distributed, device);
+  communicator.connect(device, std::chrono::seconds(static_cast<int64_t>(std::ceil(config.distributed.timeout))));
+  const auto configurations = communicator.gather(config::to_yaml(config.describe()));
+  for (size_t rank = 0; rank < configurations.size(); ++rank)
+    if (configurations[rank] != configurations.front()) fail("rank {} has another configuration than rank 0", rank);
+}
+
+// Rank 0 looks at the folder; the others go on from what it found.
+train::RunDirectory find_directory(App& app, const std::filesystem::path& folder, const Options& options) {
+  using Purpose = train::RunDirectory::Purpose;
+  train::Communicator& communicator = app.communicator();
+  const auto wanted = train::Resume::parse(options.resume);
+  std::optional<train::RunDirectory> own;
+  nlohmann::json found;
+  if (communicator.first()) {
+    own.emplace(folder, wanted, app.log(), options.dry_run ? Purpose::kLook : Purpose::kRun);
+    if (const auto& checkpoint = own->checkpoint())
+      found = {checkpoint->folder.string(), checkpoint->step, own->logged_step()};
+  }
+  found = nlohmann::json::parse(communicator.gather(found.dump()).front());
+  if (own) return std::move(*own);
+  if (found.is_null()) return {folder, std::nullopt, 0};
+  return {folder, train::FoundCheckpoint{found[0].get<std::string>(), found[1].get<int64_t>()},
+          found[2].get<int64_t>()};
+}
+
+// The run is ready to begin: rank 0 makes the folder, and each rank its log.
+void open_directory(App& app, train::RunDirectory& directory, RunConfig& config, const InterruptGuard& interrupt) {
+  train::Communicator& communicator = app.communicator();
+  if (communicator.first()) directory.open(config::to_yaml(config.describe()), config.log.tensorboard);
+  communicator.agree(interrupt);
+  if (communicator.ranks() == 1) return;
+  io::make_folder(directory.folder() / "logs");
+  app.log().open_file(directory.folder() / "logs" / fmt::format("rank-{}.log", communicator.rank()));
+}
+
 int run(App& app, const Options& options, Kind kind) {
+  const train::Place place = train::find_place(train::process_environment());
+  if (options.nproc > 1 && place.ranks == 1) return launch_ranks(static_cast<int>(options.nproc));
+  if (options.nproc > 1 && place.ranks != options.nproc)
+    fail("--nproc: {}, but {} processes were started already", options.nproc, place.ranks);
+  app.join(place, std::chrono::seconds(options.patience));
+  train::Communicator& communicator = app.communicator();
   const InterruptGuard interrupt;
   Input input = read_input(app, options, kind);
   const RunConfig& config = input.config;
-  using Purpose = train::RunDirectory::Purpose;
-  train::RunDirectory directory(config.run.folder(), train::Resume::parse(options.resume), app.log(),
-                                options.dry_run ? Purpose::kLook : Purpose::kRun);
+  const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
+  connect(app, input.config, runtime.device);
+  train::RunDirectory directory = find_directory(app, config.run.folder(), options);
   const auto& checkpoint = directory.checkpoint();
   if (checkpoint) check_resume(input.config, checkpoint->folder, app.log());
   if (directory.logged_step() >= config.train.total_steps()) {
     app.log().info("{}: finished already ({} steps)", directory.folder().string(), checkpoint->step);
     return kDone;
   }
-  const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
   if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
   Parts parts = make_parts(app, input, kind, checkpoint, runtime);
-  interrupt.check();
+  communicator.agree(interrupt);
   const rl::Evaluate evaluate = make_evaluation(app, config, parts.images.held_out, interrupt);
   if (options.dry_run) {
-    describe_run(input, kind, parts, directory);
+    if (communicator.first()) describe_run(input, kind, parts, directory);
     return kDone;
   }
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;
   const auto reference = needs_reference ? load_reference(app, config, *parts.policy, runtime) : nullptr;
 
-  directory.open(config::to_yaml(input.config.describe()), config.log.tensorboard);
+  open_directory(app, directory, input.config, interrupt);
   app.begin_work();
   app.log().info("{} {}: step {} of {}", checkpoint ? "continuing" : "starting", directory.folder().string(),
                  parts.state.step, config.train.total_steps());
   rl::Run job{.seed = static_cast<uint64_t>(config.run.seed),
               .train = config.train,
               .logging = config.log,
+              .communicator = communicator,
               .policy = *parts.policy,
               .optimizer = *parts.optimizer,
+              .critic_optimizer = parts.critic ? parts.critic->optimizer() : nullptr,
               .mixture = parts.mixture,
-              .data_threads = data_threads(config.data.workers),
+              .data_threads = std::max(1, data_threads(config.data.workers) / place.local_ranks),
               .max_prompt_length = config.rollout.max_prompt_length,
               .directory = directory,
               .state = parts.state,
@@ -329,6 +388,16 @@ Action add(CLI::App& command, Kind kind) {
       ->capture_default_str()
       ->type_name("WHAT");
   command.add_flag("--dry-run", options->dry_run, "check everything, say what would be done, and do nothing");
+  command.add_option("--nproc", options->nproc, "start so many processes on this machine, which train together")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str()
+      ->type_name("N");
+  command
+      .add_option("--rendezvous-timeout", options->patience,
+                  "seconds to wait for the other processes (of --nproc, torchrun or SLURM)")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->type_name("S");
   command.footer(configuration_help);
   return [options, kind](App& app) { return run(app, *options, kind); };
 }

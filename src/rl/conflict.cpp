@@ -16,13 +16,14 @@ double dot(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
 
 }  // namespace
 
-std::map<std::string, double> pairwise_cosines(const std::map<std::string, std::vector<at::Tensor>>& gradients) {
+std::map<std::string, double> pairwise_cosines(const std::map<std::string, std::vector<at::Tensor>>& gradients,
+                                               const train::Communicator& communicator) {
   std::map<std::string, double> norms, cosines;
-  for (const auto& [task, gradient] : gradients) norms[task] = std::sqrt(dot(gradient, gradient));
+  for (const auto& [task, gradient] : gradients) norms[task] = std::sqrt(communicator.sum(dot(gradient, gradient)));
   for (auto a = gradients.begin(); a != gradients.end(); ++a)
     for (auto b = std::next(a); b != gradients.end(); ++b)
       if (const double norm = norms[a->first] * norms[b->first]; norm > 0)
-        cosines[a->first + "/" + b->first] = dot(a->second, b->second) / norm;
+        cosines[a->first + "/" + b->first] = communicator.sum(dot(a->second, b->second)) / norm;
   return cosines;
 }
 

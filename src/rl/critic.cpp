@@ -43,12 +43,13 @@ Critic::Critic(const models::Model& policy) {
 }
 
 Critic::Critic(std::unique_ptr<models::Model> model, const std::set<models::Part>& frozen,
-               const train::TrainConfig& config)
+               const train::TrainConfig& config, const train::Communicator& communicator)
     : Critic(*model) {
   model_ = std::move(model);
   std::vector<models::Parameter> parameters = model_->parameters();
   for (auto& parameter : head_parameters(weight_1D_, bias_1_)) parameters.push_back(std::move(parameter));
-  optimizer_ = std::make_unique<train::AdamW>(std::move(parameters), frozen, config);
+  optimizer_ =
+      std::make_unique<train::AdamW>(std::move(parameters), frozen, config, train::Decay::kMatrices, communicator);
 }
 
 Tensor Critic::values(const models::PackedBatch& batch, const Tensor& policy_hidden_nD) const {

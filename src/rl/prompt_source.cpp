@@ -1,6 +1,7 @@
 #include "ssl4rl/rl/prompt_source.h"
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/rl/run.h"
 
 namespace ssl4rl::rl {
 
@@ -21,12 +22,10 @@ EncodedPuzzle draw_encoded(const tasks::Mixture& mixture, const models::Processo
       kAttempts, length, *max_prompt_length);
 }
 
-PromptSource::PromptSource(std::shared_ptr<const tasks::Mixture> mixture,
-                           std::shared_ptr<const models::Processor> processor, int64_t first, int threads,
-                           int64_t ahead, std::optional<int64_t> max_prompt_length)
-    : pipeline_(first, threads, ahead,
-                [mixture = std::move(mixture), processor = std::move(processor), max_prompt_length](int64_t index) {
-                  return draw_encoded(*mixture, *processor, index, max_prompt_length);
-                }) {}
+PromptSource::PromptSource(const Run& run)
+    : pipeline_(run.state.step * run.own_prompts(), run.data_threads, 2 * run.own_prompts(), [&run](int64_t i) {
+        return draw_encoded(*run.mixture, run.policy.processor(), run.communicator.item(i, run.train.prompts_per_step),
+                            run.max_prompt_length);
+      }) {}
 
 }  // namespace ssl4rl::rl

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/base/rng.h"
 #include "ssl4rl/io/jsonl.h"
 #include "ssl4rl/train/best.h"
 
@@ -19,7 +20,7 @@ train::Snapshot snapshot_of(Run& run) {
 }
 
 // True: the step is among the keep_best best ones.
-bool evaluate(Run& run, Json& metrics) {
+bool evaluate_here(Run& run, Json& metrics) {
   double sum = 0;
   int64_t accuracies = 0;
   for (const auto& [name, value] : run.evaluate(run.state.step, run.policy)) {
@@ -33,6 +34,13 @@ bool evaluate(Run& run, Json& metrics) {
   const auto best = train::note_score(run.directory.folder(), run.state.step, sum / static_cast<double>(accuracies),
                                       *run.train.keep_best);
   return std::find(best.begin(), best.end(), run.state.step) != best.end();
+}
+
+// Rank 0 evaluates, and all know whether its checkpoint stays.
+bool evaluate(Run& run, Json& metrics) {
+  const bool best = run.communicator.first() && evaluate_here(run, metrics);
+  run.communicator.agree(run.interrupt);
+  return run.communicator.sum(best) > 0;
 }
 
 // The figures that a person watches, in one line.
@@ -63,7 +71,7 @@ class Steps {
   void run(const std::function<Json(int64_t)>& step) {
     if (!run_.state.unlogged.empty()) finish(Json::parse(run_.state.unlogged));
     while (run_.state.step < run_.train.total_steps()) {
-      run_.interrupt.check();
+      run_.communicator.agree(run_.interrupt);
       writer_.check();
       Json metrics = step(run_.state.step + 1);
       ++run_.state.step;
@@ -82,11 +90,13 @@ class Steps {
     }
     run_.state = before_;
     run_.log.info("stopping: saving the state after step {}", run_.state.step);
-    writer_.save(snapshot_of(run_), train::CheckpointWriter::When::kNow);
+    save(When::kNow);
   }
   [[nodiscard]] bool has_done_steps() const { return run_.state.step > first_; }
 
  private:
+  using When = train::CheckpointWriter::When;
+
   [[nodiscard]] bool weights_changed() const { return run_.optimizer.updates() != updates_before_; }
 
   void remember() {
@@ -96,20 +106,26 @@ class Steps {
 
   // What follows a step: its evaluation, its line of metrics, a checkpoint.
   void finish(Json metrics) {
-    using When = train::CheckpointWriter::When;
     const int64_t number = run_.state.step, total = run_.train.total_steps();
     const bool last = number == total;
     bool keep = last || (run_.train.save_every > 0 && number % run_.train.save_every == 0);
     if (run_.evaluate && run_.train.eval_every > 0 && (number % run_.train.eval_every == 0 || last))
       keep = evaluate(run_, metrics) || keep;
-    run_.directory.log_metrics(number, metrics);
+    if (run_.communicator.first()) run_.directory.log_metrics(number, metrics);
     run_.state.unlogged.clear();
     remember();
     progress_.update(number, headline(metrics));
     if (!run_.log.terminal())
       run_.log.info("step {}/{}: {}, {} left", number, total, headline(metrics),
                     duration_text(progress_.seconds_left()));
-    if (keep) writer_.save(snapshot_of(run_), last ? When::kNow : When::kInBackground);
+    if (keep) save(last ? When::kNow : When::kInBackground);
+  }
+
+  // All ranks give rank 0 their parts of the state, which it writes.
+  void save(When when) {
+    run_.optimizer.collect();
+    if (run_.critic_optimizer) run_.critic_optimizer->collect();
+    if (run_.communicator.first()) writer_.save(snapshot_of(run_), when);
   }
 
   Run& run_;
@@ -122,6 +138,12 @@ class Steps {
 
 }  // namespace
 
+uint64_t dropout_key(const Run& run, int64_t step, uint64_t micro_batch) {
+  return Rng(run.seed, Stream::kDropout,
+             {static_cast<uint64_t>(step), static_cast<uint64_t>(run.communicator.rank()) << 32 | micro_batch})
+      .next64();
+}
+
 double peak_memory_gib() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -132,12 +154,14 @@ void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
   try {
     steps.run(step);
   } catch (const Interrupted&) {
+    run.communicator.stop_together();
     steps.save_what_is_done();
     throw;
   } catch (...) {
     const std::exception_ptr failure = std::current_exception();
     try {
-      if (steps.has_done_steps()) steps.save_what_is_done();
+      // Of several ranks the others may not be there to give their parts.
+      if (run.communicator.ranks() == 1 && steps.has_done_steps()) steps.save_what_is_done();
     } catch (const std::exception& e) {
       run.log.warn("the state could not be saved: {}", e.what());
     }

@@ -40,8 +40,10 @@ SupervisedTrainer::SupervisedTrainer(Run& run, SftConfig config, tasks::PromptCo
 
 SupervisedTrainer::SupervisedTrainer(Run& run, std::function<SupervisedExample(int64_t)> make)
     : run_(run),
-      examples_(run.state.step * run.train.prompts_per_step, run.data_threads, 2 * run.train.prompts_per_step,
-                std::move(make)) {}
+      examples_(run.state.step * run.own_prompts(), run.data_threads, 2 * run.own_prompts(),
+                [&run, make = std::move(make)](int64_t i) {
+                  return make(run.communicator.item(i, run.train.prompts_per_step));
+                }) {}
 
 void SupervisedTrainer::run() {
   run_steps(run_, [this](int64_t number) { return step(number); });
@@ -51,53 +53,55 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
   const auto begun = std::chrono::steady_clock::now();
   const auto count = static_cast<size_t>(run_.train.prompts_per_step),
              per_update = static_cast<size_t>(run_.train.update_prompts());
-  std::vector<SupervisedExample> examples;
-  int64_t tokens = 0;
+  std::vector<SupervisedExample> examples(count);  // those of other ranks stay empty
+  std::vector<double> update_tokens(count / per_update);
   for (size_t p = 0; p < count; ++p) {
-    examples.push_back(examples_.next());
-    tokens += static_cast<int64_t>(examples.back().target.size());
+    if (!run_.communicator.has(static_cast<int64_t>(p))) continue;
+    examples[p] = examples_.next();
+    update_tokens[p / per_update] += static_cast<double>(examples[p].target.size());
   }
+  run_.communicator.agree(run_.interrupt);
+  run_.communicator.sum(update_tokens);
+  const double tokens = std::accumulate(update_tokens.begin(), update_tokens.end(), 0.0);
   entropy_sum_ = 0;
   micro_batches_ = 0;
   double loss_sum = 0, norm_sum = 0, updates = 0;
   const double learning_rate = run_.train.learning_rate_at(number);
   for (size_t first = 0; first < count; first += per_update, ++updates) {
-    const double loss = update(std::span(examples).subspan(first, per_update), /*may_stop=*/first == 0);
+    double loss = update(std::span(examples).subspan(first, per_update), update_tokens[first / per_update],
+                         /*may_stop=*/first == 0);
+    if (first == 0) run_.communicator.agree(run_.interrupt);
+    loss = run_.communicator.sum(loss);
     loss_sum += loss;
     norm_sum += train::apply_update(run_.optimizer, run_.train, loss, learning_rate, run_.state, run_.log).grad_norm;
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   return {{"step", number},
           {"loss", loss_sum / updates},
-          {"entropy", entropy_sum_ / static_cast<double>(tokens)},
+          {"entropy", run_.communicator.sum(entropy_sum_) / tokens},
           {"grad_norm", norm_sum / updates},
           {"learning_rate", learning_rate},
           {"updates/skipped", run_.state.skipped_updates},
           {"time/total", seconds},
-          {"tokens", tokens},
-          {"tokens/s", static_cast<double>(tokens) / seconds},
+          {"tokens", static_cast<int64_t>(tokens)},
+          {"tokens/s", tokens / seconds},
           {"memory", peak_memory_gib()}};
 }
 
-// Forward and backward of one update: the mean negative log-likelihood over its target tokens.
-double SupervisedTrainer::update(std::span<const SupervisedExample> examples, bool may_stop) {
+// Forward and backward of this rank's part of one update: the mean negative log-likelihood over all its target tokens.
+double SupervisedTrainer::update(std::span<const SupervisedExample> examples, double tokens, bool may_stop) {
   std::vector<GroupLengths> lengths;
-  int64_t tokens = 0;
-  for (const SupervisedExample& example : examples) {
+  for (const SupervisedExample& example : examples)
     lengths.push_back({example.prompt.length(), {static_cast<int64_t>(example.target.size())}});
-    tokens += lengths.back().completions[0];
-  }
   double loss_value = 0;
   for (const MicroBatch& batch : micro_batches(lengths, run_.train.micro_batch_tokens)) {
     if (may_stop) run_.interrupt.check();
-    const models::AdapterDropoutScope dropout(
-        run_.policy,
-        Rng(run_.seed, Stream::kDropout, {static_cast<uint64_t>(run_.state.step), micro_batches_++}).next64());
+    const models::AdapterDropoutScope dropout(run_.policy, dropout_key(run_, run_.state.step, micro_batches_++));
     std::vector<models::PackedGroup> packed;
     for (const GroupPart& part : batch) packed.push_back({&examples[part.group].prompt, {examples[part.group].target}});
     const nn::TokenLogProbs values =
         run_.policy.completion_logprobs(models::pack(packed, run_.policy.config().ids.image, run_.policy.device()), 1);
-    const Tensor loss = -values.logprob_T.sum() / static_cast<double>(tokens);
+    const Tensor loss = -values.logprob_T.sum() / tokens;
     loss_value += loss.item<double>();
     entropy_sum_ += values.entropy_T.sum().item<double>();
     loss.backward();

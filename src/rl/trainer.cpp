@@ -13,6 +13,7 @@
 #include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/advantage.h"
 #include "ssl4rl/rl/conflict.h"
+#include "ssl4rl/rl/exchange.h"
 #include "ssl4rl/rl/train_batch.h"
 
 namespace ssl4rl::rl {
@@ -33,9 +34,10 @@ class Stopwatch {
   std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 };
 
+// For cutting into micro-batches; groups of other ranks have nothing to cut.
 std::vector<GroupLengths> lengths_of(std::span<const Group> groups) {
   std::vector<GroupLengths> lengths;
-  for (const Group& group : groups) lengths.push_back(group.lengths());
+  for (const Group& group : groups) lengths.push_back(group.here ? group.lengths() : GroupLengths{});
   return lengths;
 }
 
@@ -59,10 +61,7 @@ Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference,
       watch_(run.logging) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");
   SSL4RL_CHECK(!config_.algorithm.uses_critic() || critic_, "ppo without a critic");
-  if (replay_.empty())
-    prompts_ = std::make_unique<PromptSource>(run.mixture, run.policy.shared_processor(),
-                                              run.state.step * run.train.prompts_per_step, run.data_threads,
-                                              2 * run.train.prompts_per_step, config_.rollout.max_prompt_length);
+  if (replay_.empty()) prompts_ = std::make_unique<PromptSource>(run);
 }
 
 Trainer::~Trainer() = default;
@@ -80,41 +79,48 @@ Json Trainer::step(int64_t number) {
     roll_out(step);
     step.seconds["rollout"] = part.take();
     reward(step.groups);
-    note_successes(step);
+    if (curriculum()) note_successes(step);
     if (config_.algorithm.filter_groups) draw_again(step);
     if (config_.algorithm.name == AlgorithmConfig::Estimator::kRemax) roll_out_greedily(step);
     step.seconds["reward"] = part.take();
   }
   score_rollout(step);
+  share_outcomes(step);
   estimate_advantages(step);
   step.seconds["score"] = part.take();
   // Before the update: where the disk is full, the weights are still those that can be saved.
-  if (run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
+  if (run_.communicator.first() && run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
     run_.directory.write_completions(number, completion_lines(step));
   (void)part.take();
   update(step);
   step.seconds["update"] = part.take();
+  add_up(step);
   step.seconds["total"] = whole.take();
   watch_.look_at(step, run_.log);
   Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);
-  if (!step.successes.empty()) teach_curriculum(step, metrics);
+  if (curriculum()) teach_curriculum(step, metrics);
   return metrics;
 }
 
 std::vector<Group> Trainer::draw() {
-  if (!replay_.empty()) return replay_;
-  std::vector<Group> groups(static_cast<size_t>(run_.train.prompts_per_step));
-  for (Group& group : groups) group.puzzle = prompts_->next();
+  std::vector<Group> groups = replay_;
+  groups.resize(static_cast<size_t>(run_.train.prompts_per_step));
+  for (size_t g = 0; g < groups.size(); ++g) {
+    groups[g].here = run_.communicator.has(static_cast<int64_t>(g));
+    if (prompts_ && groups[g].here) groups[g].puzzle = prompts_->next();
+  }
   return groups;
 }
 
 void Trainer::roll_out(Step& step) {
   std::vector<Group*> all;
-  for (Group& group : step.groups) all.push_back(&group);
+  for (Group& group : step.groups)
+    if (group.here) all.push_back(&group);
   generate(std::move(all), step);
 }
 
 void Trainer::generate(std::vector<Group*> groups, Step& step) {
+  if (groups.empty()) return;
   std::vector<rollout::Request> requests;
   for (const Group* group : groups)
     requests.push_back({&group->puzzle.prompt, config_.rollout.num_generations,
@@ -140,6 +146,7 @@ void Trainer::generate(std::vector<Group*> groups, Step& step) {
 
 void Trainer::reward(std::vector<Group>& groups) const {
   for (Group& group : groups) {
+    if (!group.here) continue;
     const rewards::Expected expected = expected_of(group);
     for (Sample& sample : group.samples)
       sample.score = rewards::score(config_.reward, config_.style, expected, sample.text, sample.length());
@@ -147,22 +154,25 @@ void Trainer::reward(std::vector<Group>& groups) const {
 }
 
 // The curriculum judges fresh puzzles alone: those drawn again were chosen by their reward.
-void Trainer::note_successes(Step& step) const {
-  if (!run_.mixture->curriculum()) return;
-  for (const Group& group : step.groups) {
+void Trainer::note_successes(Step& step) {
+  for (Group& group : step.groups) {
+    if (!group.here) continue;
     double sum = 0;
     for (const Sample& sample : group.samples) sum += sample.score.accuracy;
-    step.successes.push_back({group.puzzle.puzzle.entry, sum / static_cast<double>(group.samples.size())});
+    group.fresh = {group.puzzle.puzzle.entry, sum / static_cast<double>(group.samples.size())};
   }
 }
 
 // Last in a step: up to here it can be given up and done again.
 void Trainer::teach_curriculum(const Step& step, Json& metrics) {
-  tasks::Curriculum& curriculum = *run_.mixture->curriculum();
-  for (const auto& [task, level] : curriculum.levels(step.number)) metrics["tasks/" + task + "/level"] = level;
-  curriculum.record(step.number, step.successes);
-  run_.state.curriculum = curriculum.state();
+  for (const auto& [task, level] : curriculum()->levels(step.number)) metrics["tasks/" + task + "/level"] = level;
+  std::vector<tasks::Curriculum::Outcome> outcomes;
+  for (const Group& group : step.groups) outcomes.push_back(*group.fresh);
+  curriculum()->record(step.number, outcomes);
+  run_.state.curriculum = curriculum()->state();
 }
+
+tasks::Curriculum* Trainer::curriculum() const { return replay_.empty() ? run_.mixture->curriculum() : nullptr; }
 
 rewards::Expected Trainer::expected_of(const Group& group) const {
   return rewards::expected_of(group.puzzle.puzzle, run_.mixture->task_of(group.puzzle.puzzle));
@@ -173,7 +183,7 @@ void Trainer::draw_again(Step& step) {
   for (int64_t attempt = 0; attempt < config_.algorithm.max_resample; ++attempt) {
     std::vector<Group*> equal;
     for (Group& group : step.groups)
-      if (all_equal(group.rewards())) equal.push_back(&group);
+      if (group.here && all_equal(group.rewards())) equal.push_back(&group);
     if (equal.empty()) return;
     for (Group* group : equal) {
       const tasks::Puzzle& old = group->puzzle.puzzle;
@@ -188,17 +198,23 @@ void Trainer::draw_again(Step& step) {
 
 // ReMax's baseline: the reward of the likeliest answer.
 void Trainer::roll_out_greedily(Step& step) {
+  std::vector<Group*> groups;
   std::vector<rollout::Request> requests;
-  for (const Group& group : step.groups) requests.push_back({&group.puzzle.prompt, 1});
+  for (Group& group : step.groups) {
+    if (!group.here) continue;
+    groups.push_back(&group);
+    requests.push_back({&group.puzzle.prompt, 1});
+  }
+  if (groups.empty()) return;
   const rollout::SamplingPlan plan{
       {.temperature = 0}, config_.rollout.max_completion_length, config_.rollout.stop, run_.seed};
   const rollout::Generation drawn = engine_.generate(requests, plan, [this](int64_t) { run_.interrupt.check(); });
-  for (size_t g = 0; g < step.groups.size(); ++g) {
+  for (size_t g = 0; g < groups.size(); ++g) {
     const auto& ids = drawn.completions[g][0].ids;
     const std::string text = run_.policy.processor().tokenizer().decode(ids);
-    step.groups[g].baseline = rewards::score(config_.reward, config_.style, expected_of(step.groups[g]), text,
-                                             static_cast<int64_t>(ids.size()))
-                                  .total;
+    groups[g]->baseline =
+        rewards::score(config_.reward, config_.style, expected_of(*groups[g]), text, static_cast<int64_t>(ids.size()))
+            .total;
   }
 }
 
@@ -237,12 +253,18 @@ void Trainer::score_rollout(Step& step) {
         if (!replay_.empty() && recorded(*sample)) sample->old_logprobs = sample->completion.logprobs;
       }
     });
-  if (needs_old) check_gap(step);
   if (reference_)
     for_each_batch(step.groups, [&](const TrainBatch& batch) {
       scatter_field(batch, reference_->completion_logprobs(batch.packed, temperature).logprob_T,
                     &Sample::reference_logprobs);
     });
+}
+
+// From here on every rank knows all samples of the step.
+void Trainer::share_outcomes(Step& step) {
+  run_.communicator.agree(run_.interrupt);
+  check_gap(step);
+  exchange_outcomes(step.groups, run_.communicator);
 }
 
 void Trainer::measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const {
@@ -259,7 +281,8 @@ void Trainer::check_gap(const Step& step) const {
   if (!replay_.empty()) return;  // the file's log-probs may be another policy's
   const double limit = config_.algorithm.max_logprob_gap.value_or(
       run_.policy.dtype() == at::kFloat || run_.policy.dtype() == at::kDouble ? 1e-3 : 0.1);
-  const double gap = step.gap_sum / static_cast<double>(std::max<int64_t>(1, step.gap_tokens));
+  const double gap =
+      run_.communicator.sum(step.gap_sum) / std::max(1.0, run_.communicator.sum(static_cast<double>(step.gap_tokens)));
   if (limit > 0 && !(gap <= limit))
     fail(
         "step {}: the sampler's log-probs differ from the trainer's by {:.3g} on average, more than "
@@ -331,7 +354,10 @@ void Trainer::update(Step& step) {
 // One optimiser update on some groups.
 void Trainer::update_once(Step& step, std::span<Group> groups) {
   const Losses losses = accumulate_gradients(step, groups, step.groups);
-  if (!step.changed_weights) check_gap(step);
+  if (!step.changed_weights) {
+    run_.communicator.agree(run_.interrupt);
+    check_gap(step);
+  }
   step.changed_weights = true;
   apply(step, losses);
 }
@@ -351,7 +377,7 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
   for (const MicroBatch& cut : micro_batches(lengths_of(groups), run_.train.micro_batch_tokens)) {
     if (!step.changed_weights) run_.interrupt.check();  // up to here the step can be given up
     const TrainBatch batch = make_train_batch(groups, cut, run_.policy);
-    const models::AdapterDropoutScope dropout(run_.policy, dropout_key(step));
+    const models::AdapterDropoutScope dropout(run_.policy, dropout_key(run_, step.number, step.micro_batches++));
     const Tensor hidden = run_.policy.completion_hidden(batch.packed);
     const nn::TokenLogProbs policy =
         run_.policy.logprobs_of(hidden, batch.packed, config_.rollout.temperature, algorithm.entropy_coef > 0);
@@ -398,18 +424,15 @@ void Trainer::compare_tasks(Step& step) {
   for (auto& [task, groups] : by_task) {
     Step alone{.number = step.number, .beta = step.beta};
     (void)accumulate_gradients(alone, groups, groups);
+    run_.communicator.agree(run_.interrupt);
     gradients[task] = run_.optimizer.take_gradients();
     if (critic_ && critic_->optimizer()) critic_->optimizer()->clear_gradients();
   }
-  step.task_cosines = pairwise_cosines(gradients);
+  step.task_cosines = pairwise_cosines(gradients, run_.communicator);
 }
 
-// Names a micro-batch's dropout of adapters, whatever came before a resume.
-uint64_t Trainer::dropout_key(Step& step) const {
-  return Rng(run_.seed, Stream::kDropout, {static_cast<uint64_t>(step.number), step.micro_batches++}).next64();
-}
-
-void Trainer::apply(Step& step, const Losses& losses) {
+void Trainer::apply(Step& step, const Losses& own) {
+  const Losses losses{run_.communicator.sum(own.policy), run_.communicator.sum(own.critic)};
   const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, losses.policy + losses.critic,
                                                          step.learning_rate, run_.state, run_.log);
   step.losses.push_back(losses.policy);
@@ -422,6 +445,29 @@ void Trainer::apply(Step& step, const Losses& losses) {
   step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, losses.policy + losses.critic,
                                                        of_critic.learning_rate_at(step.number), run_.state, run_.log)
                                        .grad_norm);
+}
+
+// What the ranks measured, each on its own groups.
+void Trainer::add_up(Step& step) const {
+  double sums[] = {step.gap_sum,
+                   static_cast<double>(step.gap_tokens),
+                   step.loss_sums.kl,
+                   step.loss_sums.clipped_low,
+                   step.loss_sums.clipped_high,
+                   step.entropy_sum,
+                   step.value_clipped,
+                   static_cast<double>(step.trained_tokens)};
+  double largest[] = {step.gap_max, step.masked_mass};
+  run_.communicator.sum(sums);
+  run_.communicator.max(largest);
+  step.gap_sum = sums[0];
+  step.gap_tokens = static_cast<int64_t>(sums[1]);
+  step.loss_sums = {sums[2], sums[3], sums[4]};
+  step.entropy_sum = sums[5];
+  step.value_clipped = sums[6];
+  step.trained_tokens = static_cast<int64_t>(sums[7]);
+  step.gap_max = largest[0];
+  step.masked_mass = largest[1];
 }
 
 }  // namespace ssl4rl::rl

@@ -117,6 +117,14 @@ double TrainConfig::learning_rate_at(int64_t step) const {
   return learning_rate * (min_lr_ratio + (1 - min_lr_ratio) * factor);
 }
 
+void DistributedConfig::describe(config::Section& s) {
+  s.add("backend", backend, {{"auto", Backend::kAuto}, {"gloo", Backend::kGloo}, {"nccl", Backend::kNccl}})
+      .help("what carries the tensors between the processes; auto: gloo on the CPU, nccl on CUDA");
+  s.add("shard", shard, {{"optimizer", Shard::kOptimizer}})
+      .help("what is split over the processes: the optimiser's state, of which each holds its part");
+  s.add("timeout", timeout).above(0).help("seconds that a process waits for the others in one exchange");
+}
+
 void LogConfig::describe(config::Section& s) {
   s.add("conflicts_every", conflicts_every)
       .at_least(0)

@@ -54,23 +54,28 @@ std::vector<bool> decayed_parameters(const std::vector<models::Parameter>& param
 }  // namespace
 
 AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
-             Decay decay)
-    : config_(config) {
+             Decay decay, const Communicator& communicator)
+    : communicator_(communicator), config_(config) {
   const std::vector<bool> decayed = decayed_parameters(parameters, decay);
+  std::vector<Tensor> weights;
   for (size_t i = 0; i < parameters.size(); ++i) {
     models::Parameter& parameter = parameters[i];
     const bool train = !frozen.contains(parameter.part);
     parameter.tensor->set_requires_grad(train);
     if (!train) continue;
-    const Tensor& weight = *parameter.tensor;
-    const bool low = weight.scalar_type() != at::kFloat && weight.scalar_type() != at::kDouble;
-    const Tensor like = low ? weight.detach().to(at::kFloat) : weight.detach();
-    moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)),
-                        low ? like : Tensor()});
+    weights.push_back(parameter.tensor->detach());
     parameters_.push_back(parameter);
     decayed_.push_back(decayed[i]);
   }
   if (parameters_.empty()) fail("model.freeze: nothing is left to train");
+  shards_ = std::make_unique<Shards>(communicator_, weights);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const Tensor own = shards_->own(i, weights[i]);
+    const bool low = own.scalar_type() != at::kFloat && own.scalar_type() != at::kDouble;
+    const Tensor like = low ? own.to(at::kFloat) : own;
+    moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)),
+                        low ? like : Tensor()});
+  }
 }
 
 int64_t AdamW::trainable() const {
@@ -79,38 +84,50 @@ int64_t AdamW::trainable() const {
   return count;
 }
 
-double AdamW::gradient_norm() const {
+void AdamW::reduce_gradients() {
+  if (!gradients_.empty()) return;
   std::vector<Tensor> gradients;
-  for (const auto& parameter : parameters_)
-    if (parameter.tensor->grad().defined()) gradients.push_back(parameter.tensor->grad());
+  for (const auto& parameter : parameters_) gradients.push_back(parameter.tensor->grad());
+  if (communicator_.ranks() > 1)  // held by the list alone, so that each is freed once it is summed
+    for (auto& parameter : parameters_) parameter.tensor->mutable_grad() = Tensor();
+  gradients_ = shards_->reduce(gradients);
+}
+
+double AdamW::gradient_norm() {
+  reduce_gradients();
+  std::vector<Tensor> gradients;
+  for (const Tensor& gradient : gradients_)
+    if (gradient.defined()) gradients.push_back(gradient);
   if (gradients.empty()) return 0;
   std::vector<Tensor> norms = at::_foreach_norm(gradients);
   for (Tensor& norm : norms) norm = norm.to(at::kDouble);
-  return at::stack(norms).norm().item<double>();
+  return communicator_.norm(at::stack(norms).norm().item<double>());
 }
 
 void AdamW::clip_gradients(double norm, double max_norm) {
   const double scale = max_norm / (norm + 1e-6);
   if (!(scale < 1)) return;
+  reduce_gradients();
   std::vector<Tensor> gradients;
-  for (const auto& parameter : parameters_)
-    if (parameter.tensor->grad().defined()) gradients.push_back(parameter.tensor->grad());
+  for (const Tensor& gradient : gradients_)
+    if (gradient.defined()) gradients.push_back(gradient);
   at::_foreach_mul_(gradients, scale);
 }
 
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++updates_;
+  reduce_gradients();
+  collected_.clear();
   // One call for what is decayed, one for the rest.
   for (const bool decayed : {true, false}) {
     std::vector<Tensor> weights, gradients, first, second, steps;
     std::vector<size_t> low;
     for (size_t i = 0; i < parameters_.size(); ++i) {
-      const Tensor& weight = *parameters_[i].tensor;
-      if (decayed_[i] != decayed || !weight.grad().defined()) continue;
+      if (decayed_[i] != decayed || !gradients_[i].defined()) continue;
       const Moments& m = moments_[i];
-      weights.push_back(m.master.defined() ? m.master : weight.detach());
-      gradients.push_back(weight.grad().to(weights.back().scalar_type()));
+      weights.push_back(m.master.defined() ? m.master : shards_->own(i, parameters_[i].tensor->detach()));
+      gradients.push_back(gradients_[i].to(weights.back().scalar_type()));
       first.push_back(m.first);
       second.push_back(m.second);
       steps.push_back(m.steps);
@@ -121,44 +138,78 @@ void AdamW::step(double learning_rate) {
     at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
                       config_.adam_beta1, config_.adam_beta2, decayed ? config_.weight_decay : 0, config_.adam_eps,
                       /*amsgrad=*/false, /*maximize=*/false);
-    for (const size_t i : low) parameters_[i].tensor->detach().copy_(moments_[i].master);
+    for (const size_t i : low) shards_->own(i, parameters_[i].tensor->detach()).copy_(moments_[i].master);
   }
+  gradients_.clear();
+  std::vector<Tensor> weights;
+  for (const auto& parameter : parameters_) weights.push_back(parameter.tensor->detach());
+  shards_->complete(weights);
 }
 
 void AdamW::clear_gradients() {
+  gradients_.clear();
   for (auto& parameter : parameters_) parameter.tensor->mutable_grad() = Tensor();
 }
 
 std::vector<Tensor> AdamW::take_gradients() {
-  std::vector<Tensor> gradients;
-  for (auto& parameter : parameters_) gradients.push_back(std::exchange(parameter.tensor->mutable_grad(), Tensor()));
+  reduce_gradients();
+  std::vector<Tensor> gradients = std::move(gradients_);
+  clear_gradients();
   return gradients;
 }
 
-io::NamedTensors AdamW::state() const {
+// The state as files hold it, each tensor in its parameter's shape: with several ranks a collective.
+io::NamedTensors AdamW::whole_state() const {
   io::NamedTensors tensors;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const std::string& name = parameters_[i].name;
-    tensors.emplace_back(name + "/exp_avg", moments_[i].first);
-    tensors.emplace_back(name + "/exp_avg_sq", moments_[i].second);
-    tensors.emplace_back(name + "/step", moments_[i].steps);
-    if (moments_[i].master.defined()) tensors.emplace_back(name + "/master", moments_[i].master);
+    const Moments& m = moments_[i];
+    const auto add = [&](const char* what, const Tensor& own) {
+      const Tensor whole = shards_->gather(i, own);
+      if (communicator_.ranks() == 1)
+        tensors.emplace_back(name + what, whole);
+      else if (communicator_.first())
+        tensors.emplace_back(name + what, whole.cpu());
+    };
+    add("/exp_avg", m.first);
+    add("/exp_avg_sq", m.second);
+    tensors.emplace_back(name + "/step", m.steps);
+    if (m.master.defined()) add("/master", m.master);
   }
   return tensors;
 }
 
+void AdamW::collect() {
+  if (communicator_.ranks() > 1) collected_ = whole_state();
+}
+
+io::NamedTensors AdamW::state() const {
+  if (communicator_.ranks() == 1) return whole_state();
+  SSL4RL_CHECK(!collected_.empty(), "the optimiser's state was not collected");
+  return collected_;
+}
+
 void AdamW::load_state(const io::SafetensorsFile& file) {
   const at::NoGradGuard no_grad;
-  const auto expected = state();
-  for (const auto& [name, tensor] : expected) {
+  size_t expected = 0;
+  const auto read = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    ++expected;
     const auto found = file.tensors().find(name);
     if (found == file.tensors().end())
       fail("{}: has no {}; the run trains other parameters than the checkpoint's", file.path().string(), name);
-    if (found->second.shape != tensor.sizes().vec())
-      fail("{}: {} has another shape than the model's", file.path().string(), name);
-    Tensor(tensor).copy_(file.tensor(name));
+    if (found->second.shape != shape) fail("{}: {} has another shape than the model's", file.path().string(), name);
+    return file.tensor(name);
+  };
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const std::string& name = parameters_[i].name;
+    const std::vector<int64_t> shape = parameters_[i].tensor->sizes().vec();
+    Moments& m = moments_[i];
+    m.first.copy_(shards_->own(i, read(name + "/exp_avg", shape)));
+    m.second.copy_(shards_->own(i, read(name + "/exp_avg_sq", shape)));
+    m.steps.copy_(read(name + "/step", {}));
+    if (m.master.defined()) m.master.copy_(shards_->own(i, read(name + "/master", shape)));
   }
-  if (file.tensors().size() != expected.size())
+  if (file.tensors().size() != expected)
     fail("{}: holds the state of other parameters too; the run trains fewer than the checkpoint's",
          file.path().string());
 }

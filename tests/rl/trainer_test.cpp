@@ -93,10 +93,12 @@ class TrainerTest : public testing::Test {
         tasks, tasks::Wording(prompt, tasks),
         std::make_shared<const tasks::ImagePool>(tasks::find_images({folder_->path() / "images"}), 28), 5, false);
     const InterruptGuard interrupt;
+    train::Communicator communicator;
     config.eval_every = plan.signal_in_step ? 1 : 0;
     rl::Run job{.seed = 5,
                 .train = config,
                 .logging = logging,
+                .communicator = communicator,
                 .policy = *policy,
                 .optimizer = optimizer,
                 .mixture = mixture,
@@ -325,7 +327,8 @@ TEST(PairwiseCosines, OfKnownVectors) {
   const auto cosines = pairwise_cosines({{"a", {vector({1, 0}), vector({0})}},
                                          {"b", {vector({1, 1}), Tensor()}},
                                          {"c", {vector({-2, 0}), vector({0})}},
-                                         {"none", {Tensor(), vector({0})}}});
+                                         {"none", {Tensor(), vector({0})}}},
+                                        train::one_process());
   ASSERT_EQ(cosines.size(), 3u) << "no cosine with a gradient of 0";
   EXPECT_NEAR(cosines.at("a/b"), std::sqrt(0.5), 1e-7);
   EXPECT_NEAR(cosines.at("a/c"), -1, 1e-7);

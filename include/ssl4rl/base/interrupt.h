@@ -25,6 +25,10 @@ class InterruptGuard {
     if (const int s = signal()) throw Interrupted{s};
   }
 
+  /// The same as signal(), for who has no guard at hand, and a request from elsewhere: another process got a signal.
+  [[nodiscard]] static int pending();
+  static void request(int signal);
+
   /// 130 for SIGINT, else 75 (EX_TEMPFAIL: start again with --resume auto).
   [[nodiscard]] static int exit_status(int signal);
 };

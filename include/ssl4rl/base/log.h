@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,10 @@ class Log {
   }
 
   void set_level(Level level);
+  /// For a run of several processes: messages are kept, until open_file() says where to write them, and
+  /// shown on standard error only where `show` is set.
+  void keep(bool show);
+  void open_file(const std::filesystem::path& file);
   [[nodiscard]] bool enabled(Level level) const;
   /// Whether standard error is a terminal.
   [[nodiscard]] bool terminal() const;

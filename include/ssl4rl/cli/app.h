@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ssl4rl/base/log.h"
+#include "ssl4rl/train/communicator.h"
 
 namespace ssl4rl::cli {
 
@@ -31,6 +32,12 @@ class App {
 
   [[nodiscard]] const CommonOptions& options() const { return options_; }
   [[nodiscard]] Log& log() { return log_; }
+  /// Meets the other processes of the run, if there are any; throws Error naming those that have not come within
+  /// `patience`. From here on a failure ends them all.
+  void join(const train::Place& place, std::chrono::seconds patience);
+  [[nodiscard]] train::Communicator& communicator() { return *communicator_; }
+  [[nodiscard]] const train::Communicator& communicator() const { return *communicator_; }
+
   /// From here on a failure is one of the work (status 1), no longer of usage, configuration or input (2).
   void begin_work() { working_ = true; }
   [[nodiscard]] bool working() const { return working_; }
@@ -38,6 +45,7 @@ class App {
  private:
   CommonOptions options_;
   Log log_;
+  std::unique_ptr<train::Communicator> communicator_ = std::make_unique<train::Communicator>();
   bool working_ = false;
 };
 

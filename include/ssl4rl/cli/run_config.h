@@ -48,6 +48,7 @@ struct RunConfig {
   train::TrainConfig train;
   eval::EvalConfig eval;
   train::LogConfig log;
+  train::DistributedConfig distributed;
 
   /// Binds every section. The result refers to this object.
   [[nodiscard]] config::Section describe();

@@ -18,7 +18,8 @@ class Critic {
   /// A head on `policy`'s trunk, zero at first, so that every value is 0.
   explicit Critic(const models::Model& policy);
   /// A head on a model of its own, trained with `config`.
-  Critic(std::unique_ptr<models::Model> model, const std::set<models::Part>& frozen, const train::TrainConfig& config);
+  Critic(std::unique_ptr<models::Model> model, const std::set<models::Part>& frozen, const train::TrainConfig& config,
+         const train::Communicator& communicator);
 
   [[nodiscard]] bool separate() const { return model_ != nullptr; }
   /// Values [n] float32, with gradient. `policy_hidden_nD` are the policy's rows of the same batch; a critic with a

@@ -10,6 +10,7 @@
 #include "ssl4rl/rl/micro_batch.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rollout/engine.h"
+#include "ssl4rl/tasks/curriculum.h"
 
 namespace ssl4rl::rl {
 
@@ -37,6 +38,8 @@ struct Group {
   double baseline = 0;    ///< remax: the reward of a greedy sample
   bool recorded = false;  ///< replayed from a file: the reward alone is known
   int64_t resampled = 0;  ///< times that it was drawn anew
+  bool here = true;       ///< this rank samples it and trains on it; of another's the outcome alone is known
+  std::optional<tasks::Curriculum::Outcome> fresh;  ///< of the puzzle that was drawn first, with a curriculum
 
   [[nodiscard]] GroupLengths lengths() const;
   [[nodiscard]] std::vector<double> rewards() const;

@@ -22,11 +22,12 @@ struct EncodedPuzzle {
                                          int64_t index, std::optional<int64_t> max_prompt_length,
                                          int64_t first_attempt = 0);
 
+struct Run;
+
 class PromptSource {
  public:
-  /// Hands out puzzles from `first` on. At most `ahead` are made beyond the last one taken.
-  PromptSource(std::shared_ptr<const tasks::Mixture> mixture, std::shared_ptr<const models::Processor> processor,
-               int64_t first, int threads, int64_t ahead, std::optional<int64_t> max_prompt_length);
+  /// Hands out this rank's share of the puzzles of the run's next steps. At most those of two steps are made ahead.
+  explicit PromptSource(const Run& run);
 
   [[nodiscard]] EncodedPuzzle next() { return pipeline_.next(); }
 

@@ -11,6 +11,7 @@
 #include "ssl4rl/models/model.h"
 #include "ssl4rl/tasks/mixture.h"
 #include "ssl4rl/train/checkpoint_writer.h"
+#include "ssl4rl/train/communicator.h"
 #include "ssl4rl/train/run_directory.h"
 #include "ssl4rl/train/update.h"
 
@@ -25,8 +26,10 @@ struct Run {
   uint64_t seed = 0;
   train::TrainConfig train;
   train::LogConfig logging;
+  train::Communicator& communicator;
   models::Model& policy;
   train::AdamW& optimizer;
+  train::AdamW* critic_optimizer = nullptr;  ///< of a critic with a model of its own
   std::shared_ptr<const tasks::Mixture> mixture;
   int data_threads = 1;
   std::optional<int64_t> max_prompt_length;
@@ -36,12 +39,18 @@ struct Run {
   const InterruptGuard& interrupt;
   Evaluate evaluate;                               ///< may be empty
   std::function<train::TensorFiles()> more_files;  ///< more of the state, for checkpoints; may be empty
+
+  /// How many of a step's prompts this rank has.
+  [[nodiscard]] int64_t own_prompts() const { return communicator.share(train.prompts_per_step); }
 };
 
 /// Runs the remaining steps: `step` does one and returns its metrics (it may throw Interrupted as long as it has
 /// changed no weight). Logs, saves and evaluates when due. Where a stop is asked for, or a step fails before it has
 /// changed a weight, the last finished step is saved and the exception goes on.
 void run_steps(Run& run, const std::function<nlohmann::ordered_json(int64_t step)>& step);
+
+/// Names the adapters' dropout in one of this rank's micro-batches, whatever came before a resume.
+[[nodiscard]] uint64_t dropout_key(const Run& run, int64_t step, uint64_t micro_batch);
 
 /// Resident memory of this process at its highest, in GiB.
 [[nodiscard]] double peak_memory_gib();

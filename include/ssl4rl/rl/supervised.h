@@ -30,7 +30,7 @@ class SupervisedTrainer {
 
  private:
   nlohmann::ordered_json step(int64_t number);
-  double update(std::span<const SupervisedExample> examples, bool may_stop);
+  double update(std::span<const SupervisedExample> examples, double tokens, bool may_stop);
 
   Run& run_;
   Pipeline<SupervisedExample> examples_;

@@ -27,7 +27,7 @@ struct TrainerConfig {
   tasks::PromptConfig::Style style = tasks::PromptConfig::Style::kThink;
 };
 
-/// What one step does and measures.
+/// What one step does and measures. `groups` are all ranks'; sums are this rank's until the step's end.
 struct Step {
   int64_t number = 0;
   std::vector<Group> groups;
@@ -44,9 +44,8 @@ struct Step {
   int64_t trained_tokens = 0;
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
-  std::vector<tasks::Curriculum::Outcome> successes;  ///< of the fresh puzzles, with a curriculum
-  uint64_t micro_batches = 0;                         ///< trained on so far
-  std::map<std::string, double> task_cosines;         ///< "flip/rotation" → cosine of their gradients
+  uint64_t micro_batches = 0;                  ///< trained on so far
+  std::map<std::string, double> task_cosines;  ///< "flip/rotation" → cosine of their gradients
   std::map<std::string, double> seconds;
 };
 
@@ -72,7 +71,9 @@ class Trainer {
   std::vector<Group> draw();
   void roll_out(Step& step);
   void reward(std::vector<Group>& groups) const;
-  void note_successes(Step& step) const;
+  static void note_successes(Step& step);
+  void share_outcomes(Step& step);
+  void add_up(Step& step) const;
   void teach_curriculum(const Step& step, nlohmann::ordered_json& metrics);
   void draw_again(Step& step);
   void roll_out_greedily(Step& step);
@@ -92,10 +93,10 @@ class Trainer {
   template <typename Visit>
   void for_each_batch(std::vector<Group>& groups, Visit visit) const;
   [[nodiscard]] bool several_updates(const Step& step) const;
+  [[nodiscard]] tasks::Curriculum* curriculum() const;
   void measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const;
   void check_gap(const Step& step) const;
   void adapt_beta(Step& step);
-  [[nodiscard]] uint64_t dropout_key(Step& step) const;
 
   Run& run_;
   TrainerConfig config_;

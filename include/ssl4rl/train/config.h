@@ -53,6 +53,16 @@ struct TrainConfig {
   [[nodiscard]] double learning_rate_at(int64_t step) const;
 };
 
+struct DistributedConfig {
+  enum class Backend { kAuto, kGloo, kNccl };
+  enum class Shard { kOptimizer };
+  Backend backend = Backend::kAuto;
+  Shard shard = Shard::kOptimizer;
+  double timeout = 3600;  ///< seconds
+
+  void describe(config::Section& section);
+};
+
 struct LogConfig {
   int64_t completions_every = 10, conflicts_every = 0;
   bool tensorboard = true;

@@ -1,13 +1,18 @@
 // AdamW (Loshchilov & Hutter, ICLR 2019) by LibTorch's fused kernel. Weights of lower precision have float32 masters.
+//
+// With several ranks each holds the state of its own stretch of every parameter (ZeRO, arXiv 1910.02054, stage 1): an
+// update sums the gradients over the ranks, updates the own stretches and fetches the others'.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <vector>
 
 #include "ssl4rl/io/safetensors.h"
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/train/config.h"
+#include "ssl4rl/train/shards.h"
 
 namespace ssl4rl::train {
 
@@ -19,25 +24,29 @@ class AdamW {
  public:
   /// Marks the parameters as trainable. `frozen` parts get no gradient and no state.
   AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
-        Decay decay = Decay::kMatrices);
+        Decay decay = Decay::kMatrices, const Communicator& communicator = one_process());
 
   [[nodiscard]] int64_t trainable() const;  ///< number of values
   [[nodiscard]] const std::vector<models::Parameter>& parameters() const { return parameters_; }
 
-  /// The global L2 norm of all gradients; parameters without one count as 0.
-  [[nodiscard]] double gradient_norm() const;
+  /// The global L2 norm of all gradients, summed over the ranks; parameters without one count as 0.
+  [[nodiscard]] double gradient_norm();
   /// Scales all gradients by max_norm / (norm + 1e-6) where that is below 1 (torch's clip_grad_norm_).
   void clip_gradients(double norm, double max_norm);
   /// One update; parameters without a gradient stay as they are.
   void step(double learning_rate);
   void clear_gradients();
-  /// The gradients, by parameter (undefined where there is none), which are then cleared.
+  /// The gradients, by parameter (undefined where there is none), which are then cleared. With several ranks: the sums'
+  /// own stretches.
   [[nodiscard]] std::vector<at::Tensor> take_gradients();
   /// How often step() was called: whether weights have changed since.
   [[nodiscard]] int64_t updates() const { return updates_; }
 
-  /// First and second moments, step counts and masters, by parameter name.
+  /// Brings the state of all ranks to rank 0 (a collective), which can then be asked for it until the next step().
+  void collect();
+  /// First and second moments, step counts and masters, by parameter name. With several ranks: what was collected.
   [[nodiscard]] io::NamedTensors state() const;
+  /// Reads what state() gave, whatever the number of ranks then and now.
   void load_state(const io::SafetensorsFile& file);
 
  private:
@@ -45,12 +54,18 @@ class AdamW {
     at::Tensor first, second, steps;
     at::Tensor master;  // undefined where the parameter itself is float32
   };
+  void reduce_gradients();
+  [[nodiscard]] io::NamedTensors whole_state() const;
 
+  const Communicator& communicator_;
   std::vector<models::Parameter> parameters_;
-  std::vector<Moments> moments_;
+  std::vector<Moments> moments_;  // of the own stretches
   std::vector<bool> decayed_;
   TrainConfig config_;
   int64_t updates_ = 0;
+  std::unique_ptr<Shards> shards_;
+  std::vector<at::Tensor> gradients_;  // the own stretches, summed; empty until somebody asks
+  io::NamedTensors collected_;
 };
 
 }  // namespace ssl4rl::train

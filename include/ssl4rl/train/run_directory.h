@@ -32,6 +32,10 @@ class RunDirectory {
   /// be written.
   RunDirectory(std::filesystem::path folder, const Resume& resume, const Log& log, Purpose purpose = Purpose::kRun);
 
+  /// For a rank that writes nothing: what rank 0 found.
+  RunDirectory(std::filesystem::path folder, std::optional<FoundCheckpoint> checkpoint, int64_t logged_step)
+      : folder_(std::move(folder)), checkpoint_(std::move(checkpoint)), logged_step_(logged_step) {}
+
   /// The checkpoint to go on from, if any.
   [[nodiscard]] const std::optional<FoundCheckpoint>& checkpoint() const { return checkpoint_; }
   /// The last step whose line of metrics stands, or will stand after open(): the checkpoint's, but for one that was
