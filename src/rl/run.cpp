@@ -1,10 +1,9 @@
 #include "ssl4rl/rl/run.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/io/jsonl.h"
 #include "ssl4rl/train/best.h"
@@ -122,11 +121,8 @@ class Steps {
 
 }  // namespace
 
-double peak_memory_gib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
-}
+double peak_memory_gib() { return static_cast<double>(peak_memory()) / (1 << 30); }
+
 void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
   Steps steps(run);
   try {
