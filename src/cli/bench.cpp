@@ -107,8 +107,23 @@ Json measure(models::Model& model, const std::vector<models::Prompt>& prompts, c
                    {"tokens_per_second", rounded(static_cast<double>(update.tokens) / update.seconds)},
                    {"gflop", rounded(update.flop / 1e9)},
                    {"share_of_sgemm_peak", rounded(update.flop / update.seconds / machine.flops)}};
-  if (model.device().is_cpu())
-    row["peak_memory_gib"] = {{"generation", gib(generation_peak)}, {"update", gib(update_peak)}};
+  if (!model.device().is_cpu()) return row;
+  int64_t values = 0;
+  for (const auto& parameter : model.parameters()) values += parameter.tensor->numel();
+  const MemoryEstimate predicted = estimate_memory(model.config(),
+                                                   {.values = values,
+                                                    .trained = values,
+                                                    .micro_batch_tokens = options.micro_batch_tokens,
+                                                    .prompt_tokens = prompt_tokens,
+                                                    .image_tokens = image_tokens,
+                                                    .completion_tokens = shape.new_tokens,
+                                                    .samples = shape.samples,
+                                                    .prompts = shape.prompts,
+                                                    .recompute = options.gradient_checkpointing},
+                                                   model.dtype());
+  row["peak_memory_gib"] = {{"generation", gib(generation_peak)},
+                            {"update", gib(update_peak)},
+                            {"update_predicted", gib(predicted.update())}};
   return row;
 }
 

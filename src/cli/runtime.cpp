@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
+#include <fstream>
 #include <thread>
 
 #include "ssl4rl/base/error.h"
@@ -16,6 +18,17 @@
 namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 namespace {
+
+// LibTorch's own choice (the cores of the process's affinity, or OMP_NUM_THREADS), but no more than the quota of its
+// control group, as in a container. A rule and no measurement, so that two runs of one configuration on one machine
+// compute the same bits.
+int usable_threads() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" without a limit
+  double quota = 0, period = 0;
+  const int threads = at::get_num_threads();
+  if (!(file >> quota >> period) || period <= 0) return threads;
+  return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, threads);
+}
 
 at::Device choose_device(const std::string& name) {
   const bool cuda = at::globalContext().hasCUDA();
@@ -40,8 +53,8 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
   Runtime runtime{choose_device(app.options().device.value_or(device))};
   const std::string type = app.options().dtype.value_or(dtype);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
-  if (const auto wanted = app.options().threads ? app.options().threads : threads)
-    at::set_num_threads(static_cast<int>(*wanted));
+  const auto wanted = app.options().threads ? app.options().threads : threads;
+  at::set_num_threads(wanted ? static_cast<int>(*wanted) : usable_threads());
   return runtime;
 }
 
@@ -58,8 +71,10 @@ std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
   }
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
-  app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type,
-                 count_text(static_cast<double>(values)), runtime.device.str());
+  app.log().info("loaded {}: {} with {} parameters, {} on {}{}", folder.string(), model->config().model_type,
+                 count_text(static_cast<double>(values)), runtime.dtype == at::kBFloat16 ? "bfloat16" : "float32",
+                 runtime.device.str(),
+                 runtime.device.is_cpu() ? fmt::format(", {} threads", at::get_num_threads()) : "");
   return model;
 }
 

@@ -91,8 +91,8 @@ void logprobs(benchmark::State& state) {
   const Tensor targets = at::randint(state.range(0), {kRows}, at::kLong);
   for (auto _ : state) {
     token_logprobs(hidden, weight, targets).logprob_T.sum().backward();
-    hidden.mutable_grad() = {};
-    weight.mutable_grad() = {};
+    hidden.mutable_grad() = Tensor();
+    weight.mutable_grad() = Tensor();
   }
   count_flop(state, 8 * kRows * kWidth * state.range(0));
 }
