@@ -3,7 +3,7 @@
 
     scripts/bench_pillow_tasks.py FOLDER [SECONDS]
 
-Development only: it stands beside build/release/bin/tasks_bench. Each task decodes its photos from files and makes the
+Development only: it stands beside build/release/bin/tasks_benchmark. Each task decodes its photos from files and makes the
 same images by the same laws as `preset: paper` (rotation's hardened law is a square crop, a quarter turn and a jitter).
 torchvision is left out where it isn't installed; contrastive then uses Pillow alone.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures a GRPO step beside TRL and transformers on the same machine, models and shapes, in turn (docs/performance.md).
 #
-#   scripts/bench_vs_trl.sh --size tiny|small|medium [--repeats N] [--json]
+#   scripts/bench_vs_trl.sh --size tiny|small|medium [--repeats N] [--like-for-like] [--json]
 #
 # Needs the peers' scripts (PEERS, ../shared/peers by default), pictures (IMAGES, ../shared/data/photos), and a Python with their
 # requirements (PYTHON, python3 by default). Development only: ssl4rl itself needs no Python.

@@ -2,44 +2,62 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
+#include <optional>
 #include <string>
 
 namespace ssl4rl {
 namespace {
 
-std::optional<int64_t> number_in(const char* file) {
+std::optional<int64_t> number_in(const std::string& file) {
   std::ifstream in(file);
   int64_t value = 0;
-  if (in >> value) return value;  // "max" is no number
-  return {};
+  if (in >> value) return value;
+  return std::nullopt;  // no such file, or "max"
 }
 
-// "KEY value" of a file with such lines.
-std::optional<int64_t> entry_in(const char* file, const std::string& key) {
+// A line "Name:  123 kB" of /proc/meminfo, or "name 123" of a control group's memory.stat.
+int64_t field_of(const std::string& file, const std::string& name) {
   std::ifstream in(file);
-  for (std::string name; in >> name;) {
-    int64_t value = 0;
-    if (name == key && in >> value) return value;
-    in.ignore(1 << 16, '\n');
-  }
-  return {};
+  int64_t value = 0;
+  for (std::string word; in >> word;)
+    if (word == name && in >> value) return value;
+  return 0;
 }
 
-// Of a container (version 2 of the control groups); its file cache can be given back.
-std::optional<int64_t> left_in_group() {
-  const auto limit = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
-  if (!limit || !used) return {};
-  const int64_t cache = entry_in("/sys/fs/cgroup/memory.stat", "inactive_file").value_or(0);
-  return std::max<int64_t>(0, *limit - *used + cache);
+// What the control groups of this process leave it, each within its parents.
+int64_t left_by_control_groups() {
+  std::ifstream in("/proc/self/cgroup");
+  int64_t left = std::numeric_limits<int64_t>::max();
+  for (std::string line; std::getline(in, line);) {
+    const bool second_version = line.starts_with("0::");
+    if (!second_version && line.find(":memory:") == std::string::npos) continue;
+    const std::string root = second_version ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    std::string group = line.substr(line.rfind(':') + 1);
+    for (;; group.resize(group.rfind('/'))) {
+      const std::string folder = root + group;
+      const auto limit = number_in(folder + (second_version ? "/memory.max" : "/memory.limit_in_bytes"));
+      const auto used = number_in(folder + (second_version ? "/memory.current" : "/memory.usage_in_bytes"));
+      // Pages of files that were read count as used, but are given up when needed.
+      if (limit && used) left = std::min(left, *limit - *used + field_of(folder + "/memory.stat", "inactive_file"));
+      if (group.empty() || group == "/" || group.rfind('/') == std::string::npos) break;
+    }
+  }
+  return left;
 }
 
 }  // namespace
 
 std::optional<int64_t> available_memory() {
-  std::optional<int64_t> available = entry_in("/proc/meminfo", "MemAvailable:");
-  if (available) *available *= 1024;
-  const auto group = left_in_group();
-  return available && group ? std::min(*available, *group) : available ? available : group;
+  const int64_t left = std::min(field_of("/proc/meminfo", "MemAvailable:") << 10, left_by_control_groups());
+  if (left <= 0) return std::nullopt;
+  return left;
 }
+
+int64_t peak_memory() { return field_of("/proc/self/status", "VmHWM:") << 10; }
+
+int64_t current_memory() { return field_of("/proc/self/status", "VmRSS:") << 10; }
+
+void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 }  // namespace ssl4rl

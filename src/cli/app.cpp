@@ -32,6 +32,7 @@ constexpr Command kCommands[] = {
     {"inspect", "what is in a model directory, a checkpoint or a safetensors file", add_inspect},
     {"merge", "fold a LoRA adapter into a full model directory", add_merge},
     {"init", "write a small random model directory and drawn images", add_init},
+    {"bench", "measure generation and update throughput beside the machine's limits", add_bench},
 };
 
 void add_common_options(CLI::App& command, CommonOptions& options) {

@@ -20,5 +20,6 @@ Action add_reward(CLI::App& command);
 Action add_inspect(CLI::App& command);
 Action add_init(CLI::App& command);
 Action add_merge(CLI::App& command);
+Action add_bench(CLI::App& command);
 
 }  // namespace ssl4rl::cli

@@ -18,7 +18,6 @@ using Json = nlohmann::ordered_json;
 
 // A batch ends with this many samples, or with so many tokens of prompts (a large picture's patches take some 300 MB).
 constexpr int64_t kBatchSamples = 256, kBatchPromptTokens = 32768, kAhead = 8;
-constexpr int64_t kCacheBytes = int64_t{4} << 30;
 
 struct Options {
   std::filesystem::path model, input, output;
@@ -31,22 +30,13 @@ struct Prepared {
   models::Prompt prompt;
 };
 
-rollout::EngineLimits limits_of(const models::Model& model) {
-  const models::TextConfig& text = model.config().text;
-  const int64_t bytes =
-      2 * text.layers * text.key_heads * text.head_dim * static_cast<int64_t>(c10::elementSize(model.dtype()));
-  rollout::EngineLimits limits;
-  limits.cache_tokens = std::min(limits.cache_tokens, kCacheBytes / bytes);
-  return limits;
-}
-
 // Samples for some lines, written in their order.
 int64_t generate_batch(const models::Model& model, const Options& options, const std::vector<Prepared>& batch,
                        OutputLines& out, const rollout::Engine::Poll& poll) {
   std::vector<rollout::Request> requests;
   for (const Prepared& prepared : batch)
     requests.push_back({&prepared.prompt, options.num_generations, static_cast<uint64_t>(prepared.line->number), 0});
-  const rollout::Generation drawn = rollout::Engine(model, limits_of(model)).generate(requests, options.plan, poll);
+  const rollout::Generation drawn = rollout::Engine(model).generate(requests, options.plan, poll);
   for (size_t i = 0; i < batch.size(); ++i)
     for (size_t s = 0; s < drawn.completions[i].size(); ++s) {
       const rollout::Completion& completion = drawn.completions[i][s];

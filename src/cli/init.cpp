@@ -19,15 +19,6 @@ namespace ssl4rl::cli {
 namespace {
 namespace fs = std::filesystem;
 
-void write_small_files(const fs::path& folder, const Preset& preset) {
-  io::write_file(folder / "config.json", preset.config);
-  io::write_file(folder / "generation_config.json", preset.generation_config);
-  io::write_file(folder / "preprocessor_config.json", preset.preprocessor_config);
-  io::write_file(folder / "tokenizer.json", preset.tokenizer);
-  io::write_file(folder / "tokenizer_config.json", preset.tokenizer_config);
-  io::write_file(folder / "chat_template.json", preset.chat_template);
-}
-
 // Draws one parameter after the other and writes it, so that no more than one is in memory.
 int64_t write_weights(const fs::path& folder, const Preset& preset, uint64_t seed, const Log& log) {
   const models::Processor processor(folder);

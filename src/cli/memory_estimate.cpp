@@ -27,13 +27,18 @@ int64_t vision_values(const models::VisionConfig& c) {
   return 8 * c.hidden_size + wide * c.intermediate_size;
 }
 
-std::string gib(int64_t bytes) { return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 30)); }
+// The program and its libraries before anything is loaded: LibTorch's tables, mostly.
+constexpr int64_t kProgram = int64_t{200} << 20;
+
+std::string gib(int64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) / (1 << 30)); }
 
 std::string line(const char* label, const std::string& where, const MemoryEstimate& m) {
   return fmt::format(
-      "{:<10} {} GiB {}: weights {}, gradients {}, optimiser {}, {}activations {}, cache of the rollouts {}\n", label,
-      gib(m.peak()), where, gib(m.weights), gib(m.gradients), gib(m.optimizer),
-      m.reference > 0 ? "reference " + gib(m.reference) + ", " : "", gib(m.activations), gib(m.cache));
+      "{:<10} {} GiB {}: weights {}, gradients {}, optimiser {}, {}activations {}; while sampling: packed weights {}, "
+      "cache {}; pictures {}, program {}\n",
+      label, gib(m.peak()), where, gib(m.weights), gib(m.gradients), gib(m.optimizer),
+      m.reference > 0 ? "reference " + gib(m.reference) + ", " : "", gib(m.activations), gib(m.packed), gib(m.cache),
+      gib(m.pictures), gib(m.program));
 }
 
 }  // namespace
@@ -48,10 +53,13 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   if (q.reference) m.reference = q.trained * size;  // frozen parts are shared
 
   const models::TextConfig& text = model.text;
+  const int64_t merged = model.vision.merge_size * model.vision.merge_size;
   const int64_t per_prompt = q.prompt_tokens + std::max<int64_t>(q.samples, 1) * q.completion_tokens;
-  const int64_t tokens = std::max(q.micro_batch_tokens, std::min(per_prompt, q.prompt_tokens + q.completion_tokens));
-  const int64_t images = q.image_tokens * std::max<int64_t>(1, tokens / std::max<int64_t>(1, per_prompt));
-  const int64_t patches = images * model.vision.merge_size * model.vision.merge_size;
+  // The largest micro-batch: as many whole groups as fit, or a part of one.
+  const int64_t groups = std::clamp<int64_t>(q.micro_batch_tokens / per_prompt, 1, q.prompts);
+  const int64_t tokens =
+      std::max(std::min(groups * per_prompt, q.micro_batch_tokens), q.prompt_tokens + q.completion_tokens);
+  const int64_t patches = groups * q.image_tokens * merged;
   const int64_t decoder = tokens * (q.recompute ? text.layers * text.hidden_size + decoder_values(text)
                                                 : text.layers * decoder_values(text));
   const int64_t vision =
@@ -59,11 +67,20 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
                              : model.vision.depth * vision_values(model.vision));
   // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows.
   const int64_t passing = tokens * (2 * text.hidden_size + 3 * text.intermediate_size);
-  const int64_t logits = std::min<int64_t>(tokens, 512) * text.vocab_size * kFloat * 2;
-  m.activations = (decoder + vision + passing) * size + logits + patches * model.vision.patch_values() * kFloat;
+  const int64_t logits =
+      std::min(tokens, std::max<int64_t>(256, (1 << 22) / text.vocab_size)) * text.vocab_size * kFloat;
+  const int64_t embedding = text.vocab_size * text.hidden_size * size;  // a second gradient, of the output layer
+  m.activations = (decoder + vision + passing) * size + logits + embedding;
 
-  const int64_t cached = std::min(q.prompts * per_prompt, rollout::EngineLimits{}.cache_tokens);
-  if (q.samples > 0) m.cache = cached * 2 * text.layers * text.key_heads * text.head_dim * size;
+  // Patches of the step's pictures, of as many again that are prepared ahead twice over, and the tower's own two
+  // copies.
+  m.pictures = (3 * q.prompts * q.image_tokens * merged + 2 * patches) * model.vision.patch_values() * kFloat;
+  if (q.samples > 0) {
+    m.cache = q.prompts * per_prompt * rollout::cache_bytes_per_token(text, dtype);
+    if (dtype == at::kFloat)
+      m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;
+  }
+  m.program = kProgram;
   return m;
 }
 

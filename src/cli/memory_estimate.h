@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <string>
 
 #include "ssl4rl/models/config.h"
@@ -22,12 +23,19 @@ struct MemoryQuestion {
 struct MemoryEstimate {
   int64_t weights = 0, gradients = 0, optimizer = 0, reference = 0;
   int64_t activations = 0;  ///< what an update keeps for backward, and its largest passing tensors
+  int64_t packed = 0;       ///< the weights' second copy while sampling (models::pack_weights)
   int64_t cache = 0;        ///< keys and values of the rollouts
+  int64_t pictures = 0;     ///< patches of the step's pictures and of those that are prepared ahead
+  int64_t program = 0;      ///< the program and its libraries
 
-  /// Rollouts and updates take turns.
-  [[nodiscard]] int64_t peak() const {
-    return weights + gradients + optimizer + reference + std::max(activations, cache);
-  }
+  /// Rollouts and updates take turns; gradients live in updates alone. The room of the packed weights stays with the
+  /// allocator, where an update's large tensors do not fit.
+  [[nodiscard]] int64_t rollout() const { return standing() + cache; }
+  [[nodiscard]] int64_t update() const { return standing() + gradients + activations; }
+  [[nodiscard]] int64_t peak() const { return std::max(rollout(), update()); }
+
+ private:
+  [[nodiscard]] int64_t standing() const { return program + weights + packed + optimizer + reference + pictures; }
 };
 
 /// With the weights, gradients and activations in `dtype`; the optimiser's state is float32, with float32 masters of

@@ -6,6 +6,7 @@
 #include "demo_preset.h"
 #include "published_presets.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/io/file.h"
 #include "ssl4rl/text/tokenizer.h"
 
 namespace ssl4rl::cli {
@@ -177,6 +178,15 @@ Preset preset(const std::string& name) {
           .dtype = at::kBFloat16,
           .images = 16,
           .image_side = 448};
+}
+
+void write_small_files(const std::filesystem::path& folder, const Preset& preset) {
+  io::write_file(folder / "config.json", preset.config);
+  io::write_file(folder / "generation_config.json", preset.generation_config);
+  io::write_file(folder / "preprocessor_config.json", preset.preprocessor_config);
+  io::write_file(folder / "tokenizer.json", preset.tokenizer);
+  io::write_file(folder / "tokenizer_config.json", preset.tokenizer_config);
+  io::write_file(folder / "chat_template.json", preset.chat_template);
 }
 
 }  // namespace ssl4rl::cli

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -20,5 +21,7 @@ struct Preset {
 /// The names that preset() takes, and a line of help for each.
 [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& preset_names();
 [[nodiscard]] Preset preset(const std::string& name);
+/// Configuration, tokenizer and processor settings, without weights.
+void write_small_files(const std::filesystem::path& folder, const Preset& preset);
 
 }  // namespace ssl4rl::cli

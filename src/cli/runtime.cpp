@@ -6,7 +6,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "ssl4rl/base/error.h"
@@ -19,6 +21,17 @@
 namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 namespace {
+
+// LibTorch's own choice (the cores of the process's affinity, or OMP_NUM_THREADS), but no more than the quota of its
+// control group, as in a container. A rule and no measurement, so that two runs of one configuration on one machine
+// compute the same bits.
+int usable_threads() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" without a limit
+  double quota = 0, period = 0;
+  const int threads = at::get_num_threads();
+  if (!(file >> quota >> period) || period <= 0) return threads;
+  return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, threads);
+}
 
 at::Device choose_device(const std::string& name, const train::Place& place) {
   const bool cuda = at::globalContext().hasCUDA();
@@ -59,7 +72,8 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
   const std::string type = app.options().dtype.value_or(dtype);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
   if (app.options().threads) threads = app.options().threads;
-  if (const auto wanted = threads ? threads : fair_threads(place)) at::set_num_threads(static_cast<int>(*wanted));
+  if (!threads) threads = fair_threads(place);
+  at::set_num_threads(threads ? static_cast<int>(*threads) : usable_threads());
   return runtime;
 }
 
@@ -76,8 +90,10 @@ std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
   }
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
-  app.log().info("loaded {}: {} with {} parameters on {}", folder.string(), model->config().model_type,
-                 count_text(static_cast<double>(values)), runtime.device.str());
+  app.log().info("loaded {}: {} with {} parameters, {} on {}{}", folder.string(), model->config().model_type,
+                 count_text(static_cast<double>(values)), runtime.dtype == at::kBFloat16 ? "bfloat16" : "float32",
+                 runtime.device.str(),
+                 runtime.device.is_cpu() ? fmt::format(", {} threads", at::get_num_threads()) : "");
   return model;
 }
 

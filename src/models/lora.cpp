@@ -26,18 +26,6 @@ constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
 constexpr std::string_view kPrefix = "base_model.model.";
 
-// Products of the blocks: what can have an adapter.
-std::vector<Linear*> products(Weights& weights) {
-  std::vector<Linear*> all;
-  for (DecoderLayer& layer : weights.layers)
-    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) all.push_back(linear);
-  for (VisionBlock& block : weights.vision.blocks)
-    for (Linear* linear : {&block.qkv, &block.out, &block.up, &block.down}) all.push_back(linear);
-  all.insert(all.end(), {&weights.vision.merger.up, &weights.vision.merger.down});
-  for (Merger& merger : weights.vision.deepstack) all.insert(all.end(), {&merger.up, &merger.down});
-  return all;
-}
-
 // A product of the files: some rows of one of ours.
 struct Module {
   std::string name;  // on the hub, without ".weight"

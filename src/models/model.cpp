@@ -49,7 +49,9 @@ Model::Embedded Model::embed(const PackedBatch& batch) const {
 }
 
 Tensor Model::head(const Tensor& hidden_nD) const {
-  return at::linear(nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps), weights_.head);
+  const Tensor normed_nD = nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps);
+  return weights_.packed_head.defined() ? weights_.packed_head.multiply(normed_nD, {})
+                                        : at::linear(normed_nD, weights_.head);
 }
 
 Tensor Model::completion_hidden(const PackedBatch& batch) const {

@@ -5,9 +5,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/rng.h"
 
 namespace ssl4rl::models {
@@ -172,8 +174,34 @@ Tensor adapter_output(const Linear& linear, const Tensor& x) {
 }  // namespace
 
 Tensor Linear::operator()(const Tensor& x) const {
-  const Tensor y = bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+  const Tensor y = packed.defined() ? packed.multiply(x, bias)
+                   : bias.defined() ? at::linear(x, weight, bias)
+                                    : at::linear(x, weight);
   return adapters.empty() ? y : y + adapter_output(*this, x).to(y.scalar_type());
+}
+
+std::vector<Linear*> products(Weights& weights) {
+  std::vector<Linear*> all;
+  for (DecoderLayer& layer : weights.layers)
+    for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) all.push_back(linear);
+  for (VisionBlock& block : weights.vision.blocks)
+    for (Linear* linear : {&block.qkv, &block.out, &block.up, &block.down}) all.push_back(linear);
+  if (weights.vision.merger.up.weight.defined())
+    all.insert(all.end(), {&weights.vision.merger.up, &weights.vision.merger.down});
+  for (Merger& merger : weights.vision.deepstack) all.insert(all.end(), {&merger.up, &merger.down});
+  return all;
+}
+
+Weights pack_weights(Weights weights) {
+  if (!nn::can_pack(weights.head)) return weights;
+  std::vector<Linear*> all = products(weights);
+  if (weights.vision.patch_embed.weight.defined()) all.push_back(&weights.vision.patch_embed);
+  int64_t bytes = nn::PackedMatrix::panel_bytes(weights.head);
+  for (const Linear* linear : all) bytes += nn::PackedMatrix::panel_bytes(linear->weight);
+  const bool keep_panels = bytes < available_memory().value_or(std::numeric_limits<int64_t>::max()) / 2;
+  for (Linear* linear : all) linear->packed = nn::PackedMatrix(linear->weight, keep_panels);
+  weights.packed_head = nn::PackedMatrix(weights.head, keep_panels);
+  return weights;
 }
 
 std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights) {

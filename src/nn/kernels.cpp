@@ -146,32 +146,6 @@ void attention_dscores(const float* probabilities, float* dscores, int64_t rows,
   }
 }
 
-namespace {
-
-constexpr int64_t kRows = 4;  // register tile: four rows of kBlock sums
-
-}  // namespace
-
-void block_scores(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks,
-                  int64_t blocks, float* scores, int64_t score_stride) {
-  for (int64_t first = 0; first < rows; first += kRows) {
-    const int64_t count = smaller(kRows, rows - first);
-    const float* row[kRows];  // a short tile computes its last row again
-    for (int64_t r = 0; r < kRows; ++r) row[r] = q + (first + smaller(r, count - 1)) * row_stride;
-    for (int64_t b = 0; b < blocks; ++b) {
-      float sum[kRows][kBlock] = {};
-      const float* key = key_blocks[b];
-      for (int64_t h = 0; h < d; ++h, key += kBlock)
-        for (int64_t r = 0; r < kRows; ++r) {
-          const float value = row[r][h];
-          for (int64_t p = 0; p < kBlock; ++p) sum[r][p] += value * key[p];
-        }
-      for (int64_t r = 0; r < count; ++r)
-        __builtin_memcpy(scores + (first + r) * score_stride + b * kBlock, sum[r], sizeof sum[r]);
-    }
-  }
-}
-
 void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t second) {
   float highest = -3e38f, sum = 0;
   for (int64_t p = 0; p < first; ++p) highest = larger(highest, scores[p]);
@@ -189,27 +163,10 @@ void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t s
   for (int64_t p = 0; p < second_begin + second; ++p) scores[p] *= scale;
 }
 
-void block_values(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks,
-                  int64_t count, int64_t d, float* out, int64_t row_stride) {
-  for (int64_t first = 0; first < rows; first += kRows) {
-    const int64_t tile = smaller(kRows, rows - first);
-    const float* row[kRows];
-    for (int64_t r = 0; r < kRows; ++r) row[r] = weights + (first + smaller(r, tile - 1)) * weight_stride;
-    for (int64_t begin = 0; begin < d; begin += kBlock) {
-      float sum[kRows][kBlock] = {};
-      for (int64_t p = 0; p < count; ++p) {
-        const float* const value = value_blocks[p / kBlock] + p % kBlock * d + begin;
-        for (int64_t r = 0; r < kRows; ++r) {
-          const float weight = row[r][p];
-          for (int64_t h = 0; h < kBlock; ++h) sum[r][h] += weight * value[h];
-        }
-      }
-      const int64_t columns = smaller(kBlock, d - begin);
-      for (int64_t r = 0; r < tile; ++r)
-        for (int64_t h = 0; h < columns; ++h) out[(first + r) * row_stride + begin + h] += sum[r][h];
-    }
-  }
-}
+// kernels_product.cpp
+void multiply_panel(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k,
+                    float* c, int64_t c_stride, int64_t columns, bool add, const float* bias);
+void pack_panel(const float* weight, int64_t rows, int64_t stride, int64_t k, float* panel);
 
 extern const Table table;
 const Table table{rms_norm,
@@ -222,8 +179,8 @@ const Table table{rms_norm,
                   attention_softmax,
                   attention_probabilities,
                   attention_dscores,
-                  block_scores,
-                  split_softmax,
-                  block_values};
+                  multiply_panel,
+                  pack_panel,
+                  split_softmax};
 
 }  // namespace ssl4rl::nn::kernels::SSL4RL_ISA

@@ -13,7 +13,7 @@ struct LogitStats {
   float entropy;      ///< of the distribution, in nats
 };
 
-/// Positions in a block of keys or values.
+/// Columns of a panel of a product, positions in a block of keys or values.
 inline constexpr int64_t kBlock = 32;
 
 struct Table {
@@ -49,17 +49,15 @@ struct Table {
   void (*attention_dscores)(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns,
                             const float* out, const float* dout, int64_t out_stride, int64_t d);
 
-  /// Keys and values of one key head live in blocks of kBlock positions: a key block is [d, kBlock] (transposed), a
-  /// value block [kBlock, d]. Value blocks are read up to kBlock floats beyond their end. scores[r, b * kBlock + p] =
-  /// q[r] · key p of block b, for `rows` query rows at distance row_stride.
-  void (*block_scores)(const float* q, int64_t rows, int64_t row_stride, int64_t d, const float* const* key_blocks,
-                       int64_t blocks, float* scores, int64_t score_stride);
+  /// c[r, j] = (c if add, else bias (may be null)) + Σ_i a[r, i] b[i, j] over k inputs in their order, for j < columns
+  /// ≤ kBlock. Where columns is no multiple of a tile's width (at most kBlock), rows of b are read up to the next one.
+  void (*multiply_panel)(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k,
+                         float* c, int64_t c_stride, int64_t columns, bool add, const float* bias);
+  /// panel [k, kBlock] = the transpose of weight [rows ≤ kBlock, k]; zero where there are no rows.
+  void (*pack_panel)(const float* weight, int64_t rows, int64_t stride, int64_t k, float* panel);
   /// Softmax over scores[0, first) and scores[second_begin, second_begin + second) together, in place; the rest becomes
   /// 0.
   void (*split_softmax)(float* scores, int64_t first, int64_t second_begin, int64_t second);
-  /// out[r] += Σ_p weights[r, p] · value p, over `count` positions in blocks.
-  void (*block_values)(const float* weights, int64_t rows, int64_t weight_stride, const float* const* value_blocks,
-                       int64_t count, int64_t d, float* out, int64_t row_stride);
 };
 
 /// The loops for this processor.

@@ -1,8 +1,9 @@
 // The cache for float32 on the CPU: keys (transposed) and values in blocks of 32 positions, so that growing copies
-// nothing and a block is one tile of the kernels. All samples of a group attend to its prompt in one go.
+// nothing and a block is one panel of the product kernel. All samples of a group attend to its prompt in one go.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -107,7 +108,6 @@ class BlockKvCache final : public KvCache {
   };
   struct Scratch {
     std::vector<float> queries, scores, results;
-    std::vector<const float*> keys, values;
   };
 
   [[nodiscard]] int64_t head_floats() const { return 2 * shape_.head_dim * kBlock; }
@@ -127,12 +127,25 @@ class BlockKvCache final : public KvCache {
     std::memcpy(keys + d * kBlock + within * d, v, static_cast<size_t>(d) * sizeof(float));
   }
 
-  void collect(const Blocks& blocks, int64_t positions, int64_t layer, int64_t head, Scratch& scratch) const {
-    scratch.keys.clear();
-    scratch.values.clear();
+  // scores[r, position] = q[r] · key, for all positions of the blocks.
+  void score(const Blocks& blocks, int64_t positions, int64_t layer, int64_t head, const float* q, int64_t rows,
+             float* scores, int64_t width) const {
+    const int64_t d = shape_.head_dim;
+    for (int64_t b = 0; b < blocks_for(positions); ++b)
+      kernels::best().multiply_panel(q, rows, d, keys_of(blocks, b, layer, head), kBlock, d, scores + b * kBlock, width,
+                                     kBlock, /*add=*/false, nullptr);
+  }
+
+  // out[r] += Σ weights[r, position] · value.
+  void add_values(const Blocks& blocks, int64_t positions, int64_t layer, int64_t head, const float* weights,
+                  int64_t rows, int64_t width, float* out) const {
+    const int64_t d = shape_.head_dim;
     for (int64_t b = 0; b < blocks_for(positions); ++b) {
-      scratch.keys.push_back(keys_of(blocks, b, layer, head));
-      scratch.values.push_back(scratch.keys.back() + shape_.head_dim * kBlock);
+      const float* const values = keys_of(blocks, b, layer, head) + d * kBlock;
+      for (int64_t h = 0; h < d; h += kBlock)
+        kernels::best().multiply_panel(weights + b * kBlock, rows, width, values + h, d,
+                                       std::min(kBlock, positions - b * kBlock), out + h, d, std::min(kBlock, d - h),
+                                       /*add=*/true, nullptr);
     }
   }
 
@@ -153,23 +166,20 @@ class BlockKvCache final : public KvCache {
       for (int64_t j = 0; j < repeat * d; ++j)
         scratch.queries[static_cast<size_t>(i * repeat * d + j)] = scale * q[i * q_stride + head * repeat * d + j];
 
-    collect(group.prompt, group.prompt_tokens, layer, head, scratch);
-    kernels::best().block_scores(scratch.queries.data(), m, d, d, scratch.keys.data(),
-                                 static_cast<int64_t>(scratch.keys.size()), scratch.scores.data(), width);
-    const auto prompt_values = scratch.values;
+    float* const scores = scratch.scores.data();
+    score(group.prompt, group.prompt_tokens, layer, head, scratch.queries.data(), m, scores, width);
     for (int64_t i = 0; i < count; ++i) {
       const DecodeRow& row = rows[static_cast<size_t>(i)];
-      float* const scores = scratch.scores.data() + i * repeat * width;
-      collect(group.samples[static_cast<size_t>(row.sample)], row.position + 1, layer, head, scratch);
-      kernels::best().block_scores(scratch.queries.data() + i * repeat * d, repeat, d, d, scratch.keys.data(),
-                                   static_cast<int64_t>(scratch.keys.size()), scores + prompt_width, width);
-      for (int64_t r = 0; r < repeat; ++r)
+      const Blocks& own = group.samples[static_cast<size_t>(row.sample)];
+      const int64_t first = i * repeat;
+      score(own, row.position + 1, layer, head, scratch.queries.data() + first * d, repeat,
+            scores + first * width + prompt_width, width);
+      for (int64_t r = first; r < first + repeat; ++r)
         kernels::best().split_softmax(scores + r * width, group.prompt_tokens, prompt_width, row.position + 1);
-      kernels::best().block_values(scores + prompt_width, repeat, width, scratch.values.data(), row.position + 1, d,
-                                   scratch.results.data() + i * repeat * d, d);
+      add_values(own, row.position + 1, layer, head, scores + first * width + prompt_width, repeat, width,
+                 scratch.results.data() + first * d);
     }
-    kernels::best().block_values(scratch.scores.data(), m, width, prompt_values.data(), group.prompt_tokens, d,
-                                 scratch.results.data(), d);
+    add_values(group.prompt, group.prompt_tokens, layer, head, scores, m, width, scratch.results.data());
     for (int64_t i = 0; i < count; ++i)
       std::memcpy(out + i * out_stride + head * repeat * d, scratch.results.data() + i * repeat * d,
                   static_cast<size_t>(repeat * d) * sizeof(float));

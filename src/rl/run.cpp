@@ -1,10 +1,9 @@
 #include "ssl4rl/rl/run.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/io/jsonl.h"
@@ -144,11 +143,8 @@ uint64_t dropout_key(const Run& run, int64_t step, uint64_t micro_batch) {
       .next64();
 }
 
-double peak_memory_gib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
-}
+double peak_memory_gib() { return static_cast<double>(peak_memory()) / (1 << 30); }
+
 void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
   Steps steps(run);
   try {

@@ -57,7 +57,7 @@ Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference,
       reference_(reference),
       critic_(critic),
       replay_(std::move(replay)),
-      engine_(run.policy),
+      engine_(run.policy, rollout::limits_for(run.policy, config_.rollout.kv_cache_gib)),
       watch_(run.logging) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");
   SSL4RL_CHECK(!config_.algorithm.uses_critic() || critic_, "ppo without a critic");

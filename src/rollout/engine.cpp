@@ -4,8 +4,10 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/rng.h"
 
 namespace ssl4rl::rollout {
@@ -27,13 +29,13 @@ class Session {
  public:
   Session(const models::Model& model, const EngineLimits& limits, std::span<const Request> requests,
           const SamplingPlan& plan, const Engine::Poll& poll, const Engine::Finished& finished)
-      : model_(model),
+      : model_(model.shared_processor(), models::pack_weights(model.weights())),
         limits_(limits),
         requests_(requests),
         plan_(plan),
         poll_(poll),
         on_finished_(finished),
-        cache_(model.make_cache()) {
+        cache_(model_.make_cache()) {
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
       result_.completions.emplace_back(static_cast<size_t>(request.samples));
@@ -60,6 +62,7 @@ class Session {
   void admit() {
     while (next_ < requests_.size() &&
            (reserved_ == 0 || reserved_ + cache_need(requests_[next_]) <= limits_.cache_tokens)) {
+      const auto begun = std::chrono::steady_clock::now();
       std::vector<const models::Prompt*> prompts;
       std::vector<int64_t> groups;
       const size_t first = next_;
@@ -88,6 +91,7 @@ class Session {
                {}});
         }
       extend(logits_gV.index_select(0, at::tensor(rows, at::kLong).to(logits_gV.device())), old);
+      result_.prefill_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     }
   }
 
@@ -136,7 +140,7 @@ class Session {
   bool ends(Running& r, Completion& completion) const {
     const auto& ends = model_.processor().end_of_sequence();
     const int64_t token = completion.ids.back();
-    bool stopped = std::find(ends.begin(), ends.end(), token) != ends.end();
+    bool stopped = !plan_.past_end && std::find(ends.begin(), ends.end(), token) != ends.end();
     if (!stopped && longest_stop_ > 0) {
       r.tail += model_.processor().tokenizer().decode_bytes({&token, 1});
       for (const std::string& stop : plan_.stop) stopped = stopped || r.tail.find(stop) != std::string::npos;
@@ -157,7 +161,7 @@ class Session {
 
   Completion& completion_of(const Running& r) { return result_.completions[r.request][static_cast<size_t>(r.sample)]; }
 
-  const models::Model& model_;
+  const models::Model model_;  // shares the policy's tensors, with packed products
   const EngineLimits& limits_;
   std::span<const Request> requests_;
   const SamplingPlan& plan_;
@@ -193,10 +197,30 @@ void RolloutConfig::describe(config::Section& section) {
       .at_least(1)
       .unset_means("no limit")
       .help("puzzles with a longer prompt are drawn anew, in tokens");
+  section.add("kv_cache_gib", kv_cache_gib)
+      .above(0)
+      .unset_means("4, but on the CPU no more than a quarter of the free memory")
+      .help(
+          "room for keys and values while sampling, in GiB; prompts wait until there is room for them and the longest "
+          "completions. What is sampled does not depend on it");
   section.add("stop", stop).help("texts that end a sample; kept in it");
   section.add("replay", replay)
       .unset_means("sample")
       .help("JSONL of completions with rewards and groups that every step reads instead of sampling");
+}
+
+int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType dtype) {
+  return 2 * config.layers * config.key_heads * config.head_dim * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+EngineLimits limits_for(const models::Model& model, std::optional<double> kv_cache_gib) {
+  constexpr int64_t kDefault = int64_t{4} << 30;
+  int64_t bytes =
+      model.device().is_cpu() ? std::min(kDefault, available_memory().value_or(4 * kDefault) / 4) : kDefault;
+  if (kv_cache_gib) bytes = static_cast<int64_t>(*kv_cache_gib * (1 << 30));
+  EngineLimits limits;
+  limits.cache_tokens = std::max<int64_t>(1, bytes / cache_bytes_per_token(model.config().text, model.dtype()));
+  return limits;
 }
 
 const char* finish_name(FinishReason reason) { return reason == FinishReason::kStop ? "stop" : "length"; }

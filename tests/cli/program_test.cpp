@@ -56,7 +56,8 @@ class Program : public testing::Test {
 TEST_F(Program, HelpNamesEveryCommandAndVersionIsPrinted) {
   const Outcome help = run_program({"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const char* command : {"train", "sft", "eval", "generate", "score", "preview", "reward", "inspect", "init"}) {
+  for (const char* command :
+       {"train", "sft", "eval", "generate", "score", "preview", "reward", "inspect", "init", "bench"}) {
     EXPECT_NE(help.out.find(command), std::string::npos) << command;
     const Outcome own = run_program({command, "--help"});
     EXPECT_EQ(own.status, 0);

@@ -1,4 +1,4 @@
-// How much memory this process may still take.
+// How much memory there is. Bytes.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,14 @@
 
 namespace ssl4rl {
 
-/// Bytes: what the system calls available, or what the process's control group has left where that is less. Unknown
-/// where the system does not say.
+/// What this process could still take: the machine's available memory, or what its control groups leave it (as in a
+/// SLURM job), whichever is less. Unknown where the system does not say.
 [[nodiscard]] std::optional<int64_t> available_memory();
+/// The most that this process has held at once, since it began or since the last reset.
+[[nodiscard]] int64_t peak_memory();
+/// What it holds now.
+[[nodiscard]] int64_t current_memory();
+/// Does nothing where the system does not allow it.
+void reset_peak_memory();
 
 }  // namespace ssl4rl

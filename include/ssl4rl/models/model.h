@@ -31,6 +31,7 @@ class Model {
   [[nodiscard]] const std::shared_ptr<const Processor>& shared_processor() const { return processor_; }
   [[nodiscard]] const ModelConfig& config() const { return processor_->config(); }
   [[nodiscard]] Weights& weights() { return weights_; }
+  [[nodiscard]] const Weights& weights() const { return weights_; }
   [[nodiscard]] at::Device device() const { return weights_.embedding.device(); }
   [[nodiscard]] at::ScalarType dtype() const { return weights_.embedding.scalar_type(); }
 

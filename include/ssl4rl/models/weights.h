@@ -17,6 +17,7 @@
 
 #include "ssl4rl/io/safetensors.h"
 #include "ssl4rl/models/config.h"
+#include "ssl4rl/nn/packed_matrix.h"
 
 namespace ssl4rl::models {
 
@@ -39,6 +40,7 @@ struct Linear {
   at::Tensor bias;                ///< [out], or undefined
   std::vector<Adapter> adapters;  ///< in the order of their rows
   std::shared_ptr<const AdapterDropout> dropout;
+  nn::PackedMatrix packed;  ///< of the weight, where the model only samples (pack_weights)
 
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
 };
@@ -82,8 +84,9 @@ struct VisionWeights {
 struct Weights {
   at::Tensor embedding;  ///< [V, D]
   std::vector<DecoderLayer> layers;
-  at::Tensor norm;  ///< [D]
-  at::Tensor head;  ///< [V, D]; the embedding itself where they are tied
+  at::Tensor norm;               ///< [D]
+  at::Tensor head;               ///< [V, D]; the embedding itself where they are tied
+  nn::PackedMatrix packed_head;  ///< see Linear::packed
   VisionWeights vision;
 
   /// The adapters' settings, where there are any.
@@ -112,6 +115,13 @@ struct Parameter {
   Part part;
   std::vector<Piece> pieces;
 };
+
+/// The products of the blocks and mergers.
+[[nodiscard]] std::vector<Linear*> products(Weights& weights);
+
+/// The same tensors with packed products, for sampling while the weights do not change. Where the memory does not allow
+/// a second copy in panels, these are made on the fly. Returns the weights as they are where they cannot be packed.
+[[nodiscard]] Weights pack_weights(Weights weights);
 
 /// The table of all parameters. With tied embeddings the head is not in it.
 [[nodiscard]] std::vector<Parameter> parameter_table(const ModelConfig& config, Weights& weights);

@@ -2,8 +2,8 @@
 //
 // A request's images and prompt are processed once, whatever the number of its samples. All running samples take one
 // step together; a finished sample leaves at once, and a waiting request enters as soon as the cache has room. What is
-// drawn depends on the request's key and the sample's number, not on what runs beside it (but for the rounding of the
-// products, which may differ with their number of rows).
+// drawn depends on the request's key and the sample's number, not on what runs beside it: in float32 on the CPU bit for
+// bit, elsewhere but for the rounding of the products, which may differ with their number of rows.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,7 @@ struct RolloutConfig {
   double min_p = 0;
   int64_t max_completion_length = 512;  ///< tokens
   std::optional<int64_t> max_prompt_length;
+  std::optional<double> kv_cache_gib;
   std::vector<std::string> stop;
   std::optional<std::filesystem::path> replay;
 
@@ -39,6 +40,7 @@ struct SamplingPlan {
   int64_t max_new_tokens = 512;
   std::vector<std::string> stop;
   uint64_t seed = 0;
+  bool past_end = false;  ///< go on behind an ending token, so that the work is fixed (for measurements)
 };
 
 struct Request {
@@ -60,15 +62,22 @@ struct EngineLimits {
   int64_t prefill_tokens = 8192;   ///< prompt tokens in one forward
 };
 
+/// A cache of that many GiB; unset: 4 GiB, but on the CPU no more than a quarter of the available memory.
+[[nodiscard]] EngineLimits limits_for(const models::Model& model, std::optional<double> kv_cache_gib = {});
+/// Bytes of keys and values of one token.
+[[nodiscard]] int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType dtype);
+
 struct Generation {
   std::vector<std::vector<Completion>> completions;  ///< by request, by sample
   double masked_mass = 0;                            ///< the largest probability that the never-sampled ids had
   int64_t tokens = 0;                                ///< generated
+  double prefill_seconds = 0;                        ///< of images and prompts; the rest is decoding
 };
 
 class Engine {
  public:
-  explicit Engine(const models::Model& model, EngineLimits limits = {}) : model_(model), limits_(limits) {}
+  explicit Engine(const models::Model& model) : Engine(model, limits_for(model)) {}
+  Engine(const models::Model& model, EngineLimits limits) : model_(model), limits_(limits) {}
 
   /// Called between decode steps with the number of finished samples; may throw to stop.
   using Poll = std::function<void(int64_t finished_samples)>;

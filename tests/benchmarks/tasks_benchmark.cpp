@@ -1,6 +1,6 @@
 // Puzzles a second on one thread, for each task: decoding, making, wording; no tokenizer.
 //
-//   SSL4RL_BENCH_IMAGES=FOLDER build/release/bin/tasks_bench      (frames needs a folder of numbered frames)
+//   SSL4RL_BENCH_IMAGES=FOLDER build/release/bin/tasks_benchmark      (frames needs a folder of numbered frames)
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -33,7 +33,7 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   const char* const folder = std::getenv("SSL4RL_BENCH_IMAGES");
   if (!folder) {
-    std::fprintf(stderr, "tasks_bench: set SSL4RL_BENCH_IMAGES to a folder of images\n");
+    std::fprintf(stderr, "tasks_benchmark: set SSL4RL_BENCH_IMAGES to a folder of images\n");
     return 2;
   }
   try {
@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
                                        [=](benchmark::State& state) { draw(state, task, preset, pool); });
     benchmark::RunSpecifiedBenchmarks();
   } catch (const Error& e) {
-    std::fprintf(stderr, "tasks_bench: %s\n", e.what());
+    std::fprintf(stderr, "tasks_benchmark: %s\n", e.what());
     return 2;
   }
 }
