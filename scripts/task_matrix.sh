@@ -24,7 +24,7 @@ if [ -z "$output" ] || [ ${#configs[@]} -lt 2 ]; then usage; fi
 [ -x "$ssl4rl" ] || { echo "task_matrix: $ssl4rl: build it first (scripts/build.sh)" >&2; exit 2; }
 
 name_of() { basename "$1" .yaml; }
-value_of() { awk -v key="$1" '{ sub(/^ *- /, "  ") } $1 == key ":" { print $2; exit }' "$2"; }  # KEY RUN/config.yaml
+value_of() { awk -v key="$1" '{ sub(/^ *- /, "  "); gsub(/"/, "") } $1 == key ":" { sub(/^ *[a-z]*: /, ""); print; exit }' "$2"; }  # KEY RUN/config.yaml
 
 for config in "${configs[@]}"; do
     "$ssl4rl" train --config "$config" "${settings[@]}" --set "run.output_dir=$output" --set "run.name=$(name_of "$config")" --resume auto
@@ -33,15 +33,18 @@ done
 # accuracy MODEL ROW COLUMN: the share of the column's held-out puzzles that the model solves.
 accuracy() {
     local task results=$output/$3/matrix/$2
-    task=$(awk '/^tasks:/ { inside = 1 } inside && /name:/ { sub(/.*name: */, ""); print; exit }' "$output/$3/config.yaml")
+    task=$(awk '/^tasks:/ { inside = 1 } inside && /name:/ { sub(/.*name: */, ""); gsub(/"/, ""); print; exit }' "$output/$3/config.yaml")
     "$ssl4rl" eval --quiet --bench "$task" --model "$1" --config "$output/$3/config.yaml" --output "$results" >/dev/null
     awk -F'[:,]' '/"overall"/ { printf "%.3f", $2 / 100 }' "$results/$task/result.json"
 }
 
 row() {  # MODEL NAME
-    printf '| %s |' "$2"
-    for config in "${configs[@]}"; do printf ' %s |' "$(accuracy "$1" "$2" "$(name_of "$config")")"; done
-    echo
+    local line="| $2 |" share
+    for config in "${configs[@]}"; do
+        share=$(accuracy "$1" "$2" "$(name_of "$config")")
+        line+=" $share |"
+    done
+    echo "$line"
 }
 
 echo; printf '| trained on \\ tested on |'
