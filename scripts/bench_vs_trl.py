@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--size", choices=["tiny", "small", "medium"], required=True)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4, help="steps of ours that count, each repeat")
+    parser.add_argument("--peer-steps", type=int, default=2, help="steps of the peers that count, each repeat; one more warms up")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peers", required=True)
     parser.add_argument("--images", required=True)
@@ -98,14 +99,15 @@ def main() -> None:
     last_json([sys.executable, f"{a.peers}/make_model.py", "--size", a.size, "--seed", "0", "--out", model], environment)
     micro = "32" if a.size == "tiny" else "8"
     shape = ["--model", model, "--images", a.images, "--prompts", str(PROMPTS), "--num-generations", str(SAMPLES), "--max-completion-length", str(LENGTH)]
+    repeats = ["--repeats", str(a.peer_steps)]
     mine, trl, generate, update = [], [], [], []
     for _ in range(a.repeats):
         mine.append(ours(model, a.images, a.steps, a.threads))
-        trl.append(last_json([sys.executable, f"{a.peers}/trl_grpo.py", *shape, "--steps", "2", "--micro-batch", micro], environment))
+        trl.append(last_json([sys.executable, f"{a.peers}/trl_grpo.py", *shape, "--steps", str(a.peer_steps), "--micro-batch", micro], environment))
         mine.append(ours(model, a.images, a.steps, a.threads))
-        generate.append(last_json([sys.executable, f"{a.peers}/hf_generate.py", *shape, "--mode", "generate", "--expand", "rows"], environment))
+        generate.append(last_json([sys.executable, f"{a.peers}/hf_generate.py", *shape, "--mode", "generate", "--expand", "rows", *repeats], environment))
         update.append(last_json([sys.executable, f"{a.peers}/hf_generate.py", *shape, "--mode", "update", "--sharing", "none", "--logits", "completion",
-                                 "--micro-batch", micro], environment))
+                                 "--micro-batch", micro, *repeats], environment))
     shutil.rmtree(folder)
 
     def median(rows, pick):

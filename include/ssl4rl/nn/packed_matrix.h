@@ -14,7 +14,7 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
   /// weight_NK [N, K]. keep_panels: hold the panels, which takes as much memory as the weight; else every product makes
-  /// them anew, which costs about a third of its time at 32 rows. The weight must not change while it is in use.
+  /// them anew, which is slower with few rows. The weight must not change while it is in use.
   explicit PackedMatrix(const at::Tensor& weight_NK, bool keep_panels = true);
 
   [[nodiscard]] bool defined() const { return weight_NK_.defined(); }
