@@ -68,7 +68,7 @@ def position(i):
     im = load(i)
     w, h = im.width // 2, im.height // 2
     q = random.randrange(4)
-    cw, ch = random.randint(max(28, int(0.2 * w)), int(0.8 * w)), random.randint(max(28, int(0.2 * h)), int(0.8 * h))
+    cw, ch = (random.randint(min(max(28, int(0.2 * side)), int(0.8 * side)), int(0.8 * side)) for side in (w, h))
     x, y = q % 2 * w + random.randint(0, w - cw), q // 2 * h + random.randint(0, h - ch)
     return im, im.crop((x, y, x + cw, y + ch))
 

@@ -76,7 +76,8 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   // copies.
   m.pictures = (3 * q.prompts * q.image_tokens * merged + 2 * patches) * model.vision.patch_values() * kFloat;
   if (q.samples > 0) {
-    m.cache = q.prompts * per_prompt * rollout::cache_bytes_per_token(text, dtype);
+    constexpr int64_t kMostCache = int64_t{4} << 30;  // what rollout::limits_for takes at most, unless told otherwise
+    m.cache = std::min(kMostCache, q.prompts * per_prompt * rollout::cache_bytes_per_token(text, dtype));
     if (dtype == at::kFloat)
       m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;
   }

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include "../../src/nn/kernels.h"
 #include "support/tensors.h"
 
 namespace ssl4rl::nn {
@@ -26,6 +27,32 @@ TEST(PackedMatrix, ProductsEqualThePlainOnes) {
       EXPECT_LT(difference(packed.multiply(x, bias), plain + bias), 2e-4);
       EXPECT_TRUE(equal_bits(PackedMatrix(w, /*keep_panels=*/false).multiply(x, bias), packed.multiply(x, bias)));
     }
+}
+
+// Every instruction set that this processor has, tiles of every shape, sums that go on and sums that begin anew.
+TEST(PackedMatrix, EveryKernelComputesTheProduct) {
+  at::manual_seed(5);
+  constexpr int64_t kInputs = 37, kStride = kernels::kBlock + 3;
+  kernels::Choice all[kernels::kMostChoices];
+  const int count = kernels::choices(all);
+  const Tensor b = at::randn({kInputs, kernels::kBlock}), bias = at::randn({kernels::kBlock});
+  for (int c = 0; c < count; ++c)
+    for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 29})
+      for (const int64_t columns : {1, 8, 15, 16, 17, 31, 32})
+        for (const bool add : {false, true}) {
+          const Tensor a = at::randn({rows, kInputs}), before = at::randn({rows, kStride});
+          Tensor out = before.clone();
+          all[c].table->multiply_panel(a.const_data_ptr<float>(), rows, kInputs, b.const_data_ptr<float>(),
+                                       kernels::kBlock, kInputs, out.mutable_data_ptr<float>(), kStride, columns, add,
+                                       add ? nullptr : bias.const_data_ptr<float>());
+          const Tensor start = add ? before.narrow(1, 0, columns) : bias.narrow(0, 0, columns);
+          const Tensor expected = start.to(at::kDouble) + a.to(at::kDouble).mm(b.narrow(1, 0, columns).to(at::kDouble));
+          EXPECT_LT(difference(out.narrow(1, 0, columns), expected), 1e-4)
+              << all[c].name << ", " << rows << " rows, " << columns << " columns";
+          EXPECT_TRUE(
+              at::equal(out.narrow(1, columns, kStride - columns), before.narrow(1, columns, kStride - columns)))
+              << all[c].name << " writes beyond the columns";
+        }
 }
 
 TEST(PackedMatrix, ARowDependsOnItselfAlone) {
