@@ -11,6 +11,8 @@
 #include "ssl4rl/base/config.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/interrupt.h"
+#include "ssl4rl/base/memory.h"
+#include "ssl4rl/rl/run.h"
 
 namespace ssl4rl::cli {
 namespace {
@@ -55,6 +57,16 @@ std::string first_line(std::string text) {
   return text;
 }
 
+constexpr const char* kSmaller =
+    "lower train.micro_batch_tokens, rollout.num_generations or model.max_pixels, or set model.gradient_checkpointing";
+
+// What is asked for stands in LibTorch's message.
+std::string out_of_memory(const std::string& what) {
+  const double left = static_cast<double>(available_memory().value_or(0)) / (1 << 30);
+  return fmt::format("out of memory: {}; this process has held up to {:.1f} GiB, {:.1f} GiB are left; {}", what,
+                     rl::peak_memory_gib(), left, kSmaller);
+}
+
 int complain(const std::string& message, int status) {
   std::fprintf(stderr, "ssl4rl: error: %s\n", message.c_str());
   return status;
@@ -78,11 +90,12 @@ int guarded(App& app, const Action& action) {
   } catch (const InternalError& e) {
     return give_up(app, fmt::format("internal error: {}; please report it", e.what()), kFailed);
   } catch (const c10::OutOfMemoryError& e) {
-    message = "out of memory on the device: " + first_line(e.what_without_backtrace());
+    message = fmt::format("out of memory on the device: {}; {}", first_line(e.what_without_backtrace()), kSmaller);
   } catch (const c10::Error& e) {
     message = first_line(e.what_without_backtrace());
+    if (message.find("can't allocate memory") != std::string::npos) message = out_of_memory(message);
   } catch (const std::bad_alloc&) {
-    message = "out of memory; lower train.micro_batch_tokens, rollout.num_generations or model.max_pixels";
+    message = out_of_memory("an allocation failed");
   } catch (const std::exception& e) {
     message = e.what();
   }

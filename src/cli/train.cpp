@@ -10,7 +10,7 @@
 #include "commands.h"
 #include "experiment.h"
 #include "launch.h"
-#include "memory_estimate.h"
+#include "preflight.h"
 #include "resume_check.h"
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/progress.h"
@@ -184,14 +184,23 @@ std::unique_ptr<rl::Critic> make_critic(App& app, const RunConfig& config, const
   return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train, app.communicator());
 }
 
-Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<train::FoundCheckpoint>& checkpoint,
-                 const Runtime& runtime) {
+// The images and what is drawn from them, at the level that a curriculum has reached.
+void find_data(Parts& parts, const Input& input, const std::optional<train::FoundCheckpoint>& checkpoint) {
   const RunConfig& config = input.config;
-  Parts parts;
   if (!input.from_file || config.train.eval_every > 0) {
     parts.images = tasks::split_images(config.data, static_cast<uint64_t>(config.run.seed));
     parts.mixture = make_mixture(config, parts.images.training);
   }
+  if (checkpoint) parts.state = train::read_state(checkpoint->folder);
+  if (auto* const curriculum = parts.mixture ? parts.mixture->curriculum() : nullptr) {
+    if (checkpoint) curriculum->restore(parts.state.curriculum);
+    parts.state.curriculum = curriculum->state();
+  }
+}
+
+void load_policy(App& app, Parts& parts, const Input& input, const std::optional<train::FoundCheckpoint>& checkpoint,
+                 const Runtime& runtime) {
+  const RunConfig& config = input.config;
   const bool lora = config.model.lora.rank > 0;
   parts.policy =
       load_model(app, checkpoint && !lora ? checkpoint->folder : config.model.path, input.processor, runtime);
@@ -201,71 +210,73 @@ Parts make_parts(App& app, const Input& input, Kind kind, const std::optional<tr
   } else if (lora) {
     models::add_adapters(*parts.policy, config.model.lora, static_cast<uint64_t>(config.run.seed), config.model.path);
   }
-  std::vector<models::Parameter> parameters =
-      lora ? models::adapter_parameters(*parts.policy) : parts.policy->parameters();
+}
+
+std::vector<models::Parameter> policy_parameters(const RunConfig& config, models::Model& policy) {
+  return config.model.lora.rank > 0 ? models::adapter_parameters(policy) : policy.parameters();
+}
+
+void make_optimizer(App& app, Parts& parts, const RunConfig& config, Kind kind,
+                    const std::optional<train::FoundCheckpoint>& checkpoint, const Runtime& runtime) {
+  std::vector<models::Parameter> parameters = policy_parameters(config, *parts.policy);
   if (kind == Kind::kRl && config.algorithm.uses_critic()) {
     parts.critic = make_critic(app, config, *parts.policy, runtime);
     for (auto& parameter : parts.critic->shared_parameters()) parameters.push_back(std::move(parameter));
   }
   parts.optimizer = std::make_unique<train::AdamW>(std::move(parameters), config.model.frozen_parts(), config.train,
                                                    decay_of(config, kind), app.communicator());
-  if (checkpoint) {
-    parts.state = train::load_checkpoint(checkpoint->folder, *parts.optimizer);
-    if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
-  }
-  if (auto* const curriculum = parts.mixture ? parts.mixture->curriculum() : nullptr) {
-    if (checkpoint) curriculum->restore(parts.state.curriculum);
-    parts.state.curriculum = curriculum->state();
-  }
-  return parts;
+  if (!checkpoint) return;
+  (void)train::load_checkpoint(checkpoint->folder, *parts.optimizer);
+  if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
 }
 
-// What a run would do, for --dry-run: everything is read and checked, some puzzles are drawn, nothing is written.
-void describe_run(const Input& input, Kind kind, Parts& parts, const train::RunDirectory& directory) {
+DataOfRun data_of(const Input& input, Kind kind, const Parts& parts) {
+  DataOfRun data{.replay = input.replay, .mixture = parts.mixture, .supervised = kind == Kind::kSupervised};
+  if (input.conversations) data.example = [&input](int64_t index) { return (*input.conversations)(index); };
+  return data;
+}
+
+// --dry-run: says what a run would do and need, and tries one step's largest part; nothing is written or changed.
+void describe_run(App& app, const Input& input, Kind kind, Parts& parts, const train::RunDirectory& directory,
+                  const Runtime& runtime, const StepSample& sample, const InterruptGuard& interrupt) {
   const RunConfig& config = input.config;
+  const DataOfRun data = data_of(input, kind, parts);
+  const models::ModelConfig& model = input.processor->config();
+  const MemoryQuestion question = memory_question(config, model, sample, data);
   const auto count = [](int64_t n) { return count_text(static_cast<double>(n)); };
-  int64_t values = 0;
-  for (const auto& parameter : parts.policy->parameters()) values += parameter.tensor->numel();
-  std::cout << fmt::format(
-      "run        {}{}\n", directory.folder().string(),
-      directory.checkpoint() ? fmt::format(", going on after step {}", directory.checkpoint()->step) : "");
+  const auto& checkpoint = directory.checkpoint();
+  std::cout << fmt::format("run        {}{}\n", directory.folder().string(),
+                           checkpoint ? fmt::format(", going on after step {}", checkpoint->step) : "");
   std::cout << fmt::format("model      {} ({}), {} parameters, {} trained, on {}\n", config.model.path.string(),
-                           parts.policy->config().model_type, count(values), count(parts.optimizer->trainable()),
-                           parts.policy->device().str());
+                           model.model_type, count(question.values), count(question.trained), runtime.device.str());
   if (parts.images.training)
     std::cout << fmt::format("images     {} for training, {} held out\n", parts.images.training->size(),
                              parts.images.held_out->size());
   const int64_t updates = config.train.prompts_per_step / config.train.update_prompts() *
                           (kind == Kind::kRl ? config.algorithm.num_iterations : 1);
   const std::string samples =
-      kind == Kind::kRl && !input.from_file ? fmt::format(" × {} samples", config.rollout.num_generations) : "";
+      data.samples_completions() ? fmt::format(" × {} samples", config.rollout.num_generations) : "";
   std::cout << fmt::format("steps      {} of {} {}{}, {} update{} each\n", config.train.total_steps(),
                            config.train.prompts_per_step, input.from_file ? "prompts" : "puzzles", samples, updates,
                            updates == 1 ? "" : "s");
   for (const rl::Group& group : input.replay)
     std::cout << fmt::format("group      {}: {} tokens, {} samples\n", group.puzzle.puzzle.id,
                              group.puzzle.prompt.length(), group.samples.size());
-  if (input.from_file) return;
-  models::Model& policy = *parts.policy;
-  MemoryQuestion question{.values = values,
-                          .trained = parts.optimizer->trainable(),
-                          .micro_batch_tokens = config.train.micro_batch_tokens,
-                          .completion_tokens = config.rollout.max_completion_length,
-                          .samples = kind == Kind::kRl ? config.rollout.num_generations : 0,
-                          .prompts = config.train.prompts_per_step,
-                          .recompute = config.model.gradient_checkpointing,
-                          .reference = kind == Kind::kRl && config.algorithm.beta > 0};
-  for (int64_t i = 0; i < 3; ++i) {
-    const rl::EncodedPuzzle encoded =
-        rl::draw_encoded(*parts.mixture, parts.policy->processor(), i, config.rollout.max_prompt_length);
-    std::cout << fmt::format("puzzle     {} from {}: {} tokens, answer {}\n", encoded.puzzle.id, encoded.puzzle.source,
-                             encoded.prompt.length(), encoded.puzzle.answer);
-    question.prompt_tokens = std::max(question.prompt_tokens, encoded.prompt.length());
-    question.image_tokens =
-        std::max(question.image_tokens,
-                 std::count(encoded.prompt.ids.begin(), encoded.prompt.ids.end(), policy.config().ids.image));
+  for (size_t i = 0; i < std::min<size_t>(3, sample.parts.size()) && !input.from_file; ++i)
+    std::cout << fmt::format("puzzle     {}\n", sample.parts[i].name);
+  const MemoryEstimate estimate = estimate_memory(model, question, runtime.dtype);
+  std::cout << memory_text(model, question, runtime.dtype, runtime.device.str());
+  std::cout << disk_text(config, estimate, parts.state.step);
+  if (const auto reason = no_trial_because(estimate, runtime)) {
+    std::cout << fmt::format("sample     not tried: {}\n", *reason) << std::flush;
+    return;
   }
-  std::cout << memory_text(policy.config(), question, policy.dtype(), policy.device().str());
+  std::cout << std::flush;
+  load_policy(app, parts, input, checkpoint, runtime);
+  const auto frozen = config.model.frozen_parts();
+  for (auto& parameter : policy_parameters(config, *parts.policy))
+    parameter.tensor->set_requires_grad(!frozen.contains(parameter.part));
+  std::cout << trial_text(config, *parts.policy, sample, data, parts.state.step, interrupt);
 }
 
 void check_backend(const train::DistributedConfig& config, at::Device device) {
@@ -335,13 +346,25 @@ int run(App& app, const Options& options, Kind kind) {
     return kDone;
   }
   if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-  Parts parts = make_parts(app, input, kind, checkpoint, runtime);
-  communicator.agree(interrupt);
+  Parts parts;
+  find_data(parts, input, checkpoint);
   const rl::Evaluate evaluate = make_evaluation(app, config, parts.images.held_out, interrupt);
-  if (options.dry_run) {
-    if (communicator.first()) describe_run(input, kind, parts, directory);
-    return kDone;
+  {
+    const DataOfRun data = data_of(input, kind, parts);
+    const StepSample sample = draw_sample(config, *input.processor, data);
+    if (options.dry_run) {
+      if (communicator.first()) describe_run(app, input, kind, parts, directory, runtime, sample, interrupt);
+      return kDone;
+    }
+    const models::ModelConfig& model = input.processor->config();
+    const MemoryEstimate estimate = estimate_memory(model, memory_question(config, model, sample, data), runtime.dtype);
+    check_memory(estimate, runtime, place, app.log());
+    if (communicator.first()) check_disk(config, estimate, parts.state.step, app.log());
   }
+  communicator.agree(interrupt);
+  load_policy(app, parts, input, checkpoint, runtime);
+  make_optimizer(app, parts, config, kind, checkpoint, runtime);
+  communicator.agree(interrupt);
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;
   const auto reference = needs_reference ? load_reference(app, config, *parts.policy, runtime) : nullptr;
 
