@@ -173,6 +173,9 @@ void find_picture_files(Dataset& dataset, const fs::path& data) {
     if (names.empty()) fail("{}: image_path is missing, and there is no image column", dataset.place(row));
     auto& of_row = dataset.row_pictures.emplace_back();
     for (const std::string& name : names) {
+      if (*fs::path(name).lexically_normal().begin() == "..")
+        fail("{}: image_path: {}: expected a path below the folder of images, or an absolute one", dataset.place(row),
+             name);
       const fs::path in_images = data / "images" / dataset.benchmark.image_folder / name,
                      beside = dataset.file.parent_path() / name;
       const fs::path path = fs::path(name).is_absolute()                   ? fs::path(name)

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/error.h"
@@ -13,6 +14,20 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// The step of a line of metrics; nothing where it is broken. A long run's file is large, so the line is parsed only
+// where it does not look as this program writes it.
+std::optional<int64_t> step_of(std::string_view line) {
+  constexpr std::string_view kBegin = "{\"step\":";
+  int64_t step = 0;
+  if (line.starts_with(kBegin) && line.ends_with('}')) {
+    const auto [end, error] = std::from_chars(line.data() + kBegin.size(), line.data() + line.size(), step);
+    if (error == std::errc() && (*end == ',' || *end == '}')) return step;
+  }
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) return {};
+  return json["step"].get<int64_t>();
+}
+
 // Keeps the lines of steps up to `step`; a last line that was cut off goes too.
 void cut_metrics(const fs::path& file, int64_t step) {
   if (!fs::exists(file)) return;
@@ -21,11 +36,8 @@ void cut_metrics(const fs::path& file, int64_t step) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;
-    const std::string line = text.substr(begin, end - begin);
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-        json["step"].get<int64_t>() <= step)
-      kept += line + "\n";
+    const std::string_view line = std::string_view(text).substr(begin, end - begin);
+    if (const auto of_line = step_of(line); of_line && *of_line <= step) kept.append(line).append("\n");
     begin = end + 1;
   }
   if (kept != text) io::write_file(file, kept);

@@ -88,7 +88,7 @@ TEST_F(Faults, ADiskThatIsFullFromAnyWriteOnIsOneMessageAndLosesNothing) {
   }
   const std::string expected = results();
   ASSERT_GT(operations, 50);
-  const int64_t stride = std::getenv("SSL4RL_ALL_WRITES") ? 1 : 11;
+  const int64_t stride = std::getenv("SSL4RL_ALL_WRITES") ? 1 : 17;
   for (int64_t from = 1; from < operations; from += stride) {
     fs::remove_all(run_folder());
     int status = 0;

@@ -68,6 +68,10 @@ TEST_F(DatasetTest, PicturesMayLieInFiles) {
   std::filesystem::create_directories(folder_.path() / "images/t");
   io::write_file(folder_.path() / "images/t/a.png", io::base64_decode(p));
   const Dataset dataset = load("t.tsv", "index|question|answer|image_path\n1|q|x|a.png\n");
+  for (const char* outside : {"../a.png", "x/../../a.png", ".."})
+    EXPECT_NE(load_error(fmt::format("index|question|answer|image_path\n1|q|x|{}\n", outside))
+                  .find("expected a path below the folder of images"),
+              std::string::npos);
   EXPECT_EQ(dataset.pictures[0].decode(true), image::decode(io::base64_decode(p), image::Orientation::kIgnore));
   EXPECT_NE(load_error("index|question|answer|image_path\n1|q|x|b.png\n").find("t.tsv:2 (index 1): image_path:"),
             std::string::npos);
