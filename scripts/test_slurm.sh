@@ -106,6 +106,7 @@ submit() {  # NAME LIMIT ARGUMENT… of sbatch → runs to its end; prints the j
     done
     scontrol show job "$job" 2>/dev/null | grep -oE '(JobState|Restarts|ExitCode)=[^ ]+' | tr '\n' ' '; echo
     grep -vE 'info: step [0-9]+/' "$work/$name.log"
+    ! scontrol show job "$job" | grep -q JobState=FAILED || { echo "test_slurm: job $name failed" >&2; exit 1; }
 }
 submit interrupted 1 --ntasks-per-node=2 scripts/slurm/train.sbatch "$work/run.yaml" --set run.name=interrupted
 submit whole 30 --ntasks-per-node=2 scripts/slurm/train.sbatch "$work/run.yaml" --set run.name=whole
@@ -121,10 +122,15 @@ say "weights and optimiser: $(echo "$a" | cut -c1-16 | tr '\n' ' ')and $(echo "$
 [ "$lines" -eq "${STEPS:-250}" ] || { echo "test_slurm: expected ${STEPS:-250} lines of metrics" >&2; exit 1; }
 [ "$a" = "$b" ] || { echo "test_slurm: the weights differ" >&2; exit 1; }
 
+# A benchmark in two parts, and a task beside it.
+for i in $(seq 0 11); do
+    mkdir -p "$work/classes/class$((i % 4))"
+    cp "$work/model/images/$(printf '%05d' "$i").png" "$work/classes/class$((i % 4))/"
+done
 checkpoint=$work/runs/whole/checkpoints/$(printf 'step-%06d' "${STEPS:-250}")
-submit eval 5 --ntasks-per-node=2 scripts/slurm/eval.sbatch --bench rotation --model "$checkpoint" --data "$work/model/images" \
-    --limit 16 --max-new-tokens 8 --threads 1 --output "$work/eval"
-[ -s "$work/eval/rotation/result.json" ] || { echo "test_slurm: the evaluation has no result" >&2; exit 1; }
+submit eval 5 --ntasks-per-node=2 scripts/slurm/eval.sbatch --bench rotation imagenet --model "$checkpoint" --data "$work/classes" \
+    --limit 12 --max-new-tokens 8 --threads 1 --output "$work/eval"
+find "$work/eval" -name 'result*' -o -name 'summary*' -o -name 'predictions*'
 
 printf 'low train.learning_rate=1e-6\n\nhigh train.learning_rate=1e-3 run.seed=1\n' >"$work/sweep.txt"
 submit sweep 5 --array=1-2 scripts/slurm/sweep.sbatch "$work/sweep.txt" "$work/run.yaml" --set train.steps=2
