@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains under a real SLURM of one node on this machine, with a time limit that the run does not fit into: two ranks are
 # stopped by the limit's signal, save, requeue, go on, finish; their weights must equal an uninterrupted run's bit for bit.
+# Then the batch scripts for evaluations and sweeps.
 #
 #   scripts/test_slurm.sh [--keep]      needs Debian's slurmctld, slurmd, slurm-client and munge, and root; some minutes
 #
@@ -10,7 +11,7 @@ cd "$(dirname "$0")/.."
 keep=
 case "${1:-}" in
     --keep) keep=1 ;;
-    -h|--help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 for program in munged slurmctld slurmd sbatch srun; do
     command -v "$program" >/dev/null || { echo "test_slurm: $program is missing (apt-get install slurmctld slurmd slurm-client munge)" >&2; exit 1; }
@@ -90,24 +91,25 @@ train: {steps: ${STEPS:-250}, prompts_per_step: 16, learning_rate: 1.0e-4}
 log: {tensorboard: false}
 YAML
 export SSL4RL=$program
-submit() {  # NAME LIMIT → runs to its end; prints the job's log
-    local job
-    job=$(sbatch --parsable --job-name="$1" --ntasks-per-node=2 --time="$2" --signal=B:USR1@20 --output="$work/$1.log" \
-        scripts/slurm/train.sbatch "$work/run.yaml" --set "run.name=$1")
-    say "job $job ($1) submitted with a limit of $2 min"
+submit() {  # NAME LIMIT ARGUMENT… of sbatch → runs to its end; prints the job's log
+    local job name=$1 limit=$2
+    shift 2
+    job=$(sbatch --parsable --job-name="$name" --time="$limit" --signal=B:USR1@20 --output="$work/$name.log" "$@")
+    say "job $job ($name) submitted with a limit of $limit min"
     local state='' last=''
     while true; do
         state=$(squeue --noheader --jobs="$job" --format=%T 2>/dev/null || true)
-        [ "$state" != "$last" ] && say "job $job: ${state:-gone}"
+        [ "$state" = "$last" ] || say "job $job: $(echo "${state:-gone}" | tr '\n' ' ')"
         last=$state
-        [ -z "$state" ] || [ "$state" = COMPLETED ] || [ "$state" = FAILED ] && break
+        case "$state" in ''|COMPLETED|FAILED) break ;; esac
         sleep 1
     done
     scontrol show job "$job" 2>/dev/null | grep -oE '(JobState|Restarts|ExitCode)=[^ ]+' | tr '\n' ' '; echo
-    grep -vE 'info: step [0-9]+/' "$work/$1.log"
+    grep -vE 'info: step [0-9]+/' "$work/$name.log"
+    ! scontrol show job "$job" | grep -q JobState=FAILED || { echo "test_slurm: job $name failed" >&2; exit 1; }
 }
-submit interrupted 1
-submit whole 30
+submit interrupted 1 --ntasks-per-node=2 scripts/slurm/train.sbatch "$work/run.yaml" --set run.name=interrupted
+submit whole 30 --ntasks-per-node=2 scripts/slurm/train.sbatch "$work/run.yaml" --set run.name=whole
 
 requeued=$(grep -c 'goes back to the queue' "$work/interrupted.log" || true)
 lines=$(wc -l <"$work/runs/interrupted/metrics.jsonl")
@@ -119,4 +121,20 @@ say "weights and optimiser: $(echo "$a" | cut -c1-16 | tr '\n' ' ')and $(echo "$
 [ "$requeued" -ge 1 ] || { echo "test_slurm: the time limit did not stop the run; raise STEPS" >&2; exit 1; }
 [ "$lines" -eq "${STEPS:-250}" ] || { echo "test_slurm: expected ${STEPS:-250} lines of metrics" >&2; exit 1; }
 [ "$a" = "$b" ] || { echo "test_slurm: the weights differ" >&2; exit 1; }
+
+# A benchmark in two parts, and a task beside it.
+for i in $(seq 0 11); do
+    mkdir -p "$work/classes/class$((i % 4))"
+    cp "$work/model/images/$(printf '%05d' "$i").png" "$work/classes/class$((i % 4))/"
+done
+checkpoint=$work/runs/whole/checkpoints/$(printf 'step-%06d' "${STEPS:-250}")
+submit eval 5 --ntasks-per-node=2 scripts/slurm/eval.sbatch --bench rotation imagenet --model "$checkpoint" --data "$work/classes" \
+    --limit 12 --max-new-tokens 8 --threads 1 --output "$work/eval"
+find "$work/eval" -name 'result*' -o -name 'summary*' -o -name 'predictions*'
+
+printf 'low train.learning_rate=1e-6\n\nhigh train.learning_rate=1e-3 run.seed=1\n' >"$work/sweep.txt"
+submit sweep 5 --array=1-2 scripts/slurm/sweep.sbatch "$work/sweep.txt" "$work/run.yaml" --set train.steps=2
+for name in low high; do
+    [ "$(wc -l <"$work/runs/$name/metrics.jsonl")" -eq 2 ] || { echo "test_slurm: the sweep's run $name is not complete" >&2; exit 1; }
+done
 echo "test_slurm: passed"

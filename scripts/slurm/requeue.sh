@@ -4,8 +4,8 @@
 run_and_requeue() {
     srun --kill-on-bad-exit=0 "$@" &
     local step=$! status=0
-    trap 'kill -USR1 "$step"' USR1
-    trap 'kill -TERM "$step"' TERM
+    trap 'kill -USR1 "$step" 2>/dev/null' USR1
+    trap 'kill -TERM "$step" 2>/dev/null' TERM
     while kill -0 "$step" 2>/dev/null; do wait "$step"; done  # a signal ends a wait early
     wait "$step" || status=$?
     if [ "$status" -eq 75 ]; then

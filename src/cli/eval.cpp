@@ -241,6 +241,11 @@ int run(App& app, const Options& options) {
   if (options.baseline)
     for (const eval::Dataset& dataset : datasets) eval::check_baseline(dataset, *options.baseline);
 
+  // Self-supervised tasks are not split: the first of several processes asks them.
+  const bool asks_tasks = task_work && (!settings.shard || settings.shard->index == 0);
+  if (task_work && !asks_tasks) app.log().info("the first process asks the self-supervised tasks");
+  if (datasets.empty() && !asks_tasks) return kDone;
+
   const ModelSection section = task_work ? task_work->config.model : ModelSection{};
   const Runtime runtime =
       choose_runtime(app, section.device, section.dtype, task_work ? task_work->config.run.threads : std::nullopt);
@@ -256,7 +261,7 @@ int run(App& app, const Options& options) {
   io::make_folder(output);
   const std::string fingerprint = model_fingerprint(*options.model);
   std::vector<eval::SummaryLine> lines;
-  if (task_work) {
+  if (asks_tasks) {
     for (const eval::TaskBench& bench : task_work->benches)
       lines.push_back(to_summary(
           bench, eval::run_task_bench(bench, *model, fingerprint, output, app.log(), [&] { interrupt.check(); })));

@@ -63,6 +63,9 @@ Place from_torchrun(const Variables& variables) {
   place.local_ranks = static_cast<int>(variables.number("LOCAL_WORLD_SIZE", kMostRanks, 1));
   place.host = variables.text("MASTER_ADDR");
   place.port = static_cast<int>(variables.number("MASTER_PORT", 65535));
+  place.served =
+      variables.has("TORCHELASTIC_USE_AGENT_STORE") && variables.text("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  if (place.served) place.attempt = std::to_string(variables.number("TORCHELASTIC_RESTART_COUNT", kAny, 0));
   if (place.rank == 0 && variables.has("SSL4RL_LISTENER"))
     place.listener = static_cast<int>(variables.number("SSL4RL_LISTENER", 1 << 20));
   return checked(place, "RANK", "WORLD_SIZE");

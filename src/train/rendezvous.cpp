@@ -8,6 +8,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "ssl4rl/base/error.h"
@@ -51,7 +52,7 @@ void print_error(const std::string& message) { std::fprintf(stderr, "ssl4rl: err
 
 Rendezvous::Rendezvous(const Place& place, std::chrono::seconds patience, const Log& log) : place_(place), log_(log) {
   FLAGS_caffe2_log_level = 3;  // c10d tells of every attempt to connect
-  store_ = connect(place_.rank == 0, patience);
+  store_ = connect(place_.rank == 0 && !place_.served, patience);
   watched_ = connect(false, patience);
   meet(patience);
   watched_->setTimeout(kAnswer);
@@ -66,7 +67,8 @@ c10::intrusive_ptr<c10d::Store> Rendezvous::connect(bool serve, std::chrono::sec
   options.timeout = patience;
   if (serve && place_.listener) options.masterListenFd = *place_.listener;
   try {
-    return c10::make_intrusive<c10d::TCPStore>(place_.host, options);
+    return c10::make_intrusive<c10d::PrefixStore>("ssl4rl" + place_.attempt,
+                                                  c10::make_intrusive<c10d::TCPStore>(place_.host, options));
   } catch (const std::exception&) {
     if (serve) fail("rank 0 cannot listen at {}:{}: is the port in use?", place_.host, place_.port);
     fail("rank {}: rank 0 does not answer at {}:{} within {} s", place_.rank, place_.host, place_.port,
@@ -88,14 +90,10 @@ void Rendezvous::meet(std::chrono::seconds patience) {
       const std::string message =
           fmt::format("{} of {} ranks have not come to {}:{} within {} s: {}", missing.size(), place_.ranks,
                       place_.host, place_.port, patience.count(), fmt::join(missing, ", "));
-      (void)claim({2, message});
+      (void)claim(*store_, {2, message});
       std::this_thread::sleep_for(kLinger);
       throw Error(message);
     }
-    for (const auto& name : store_->multiGet(keys))
-      names_.push_back(fmt::format("rank {} ({})", names_.size(), text_of(name)));
-    beats_.resize(names_.size());
-    silent_.resize(names_.size());
     store_->set(kGo, bytes_of("1"));
     return;
   }
@@ -129,7 +127,7 @@ void Rendezvous::watch(const std::stop_token& stop) {
     for (int64_t beat = 1; !stop.stop_requested(); ++beat) {
       watched_->set(key("beat", place_.rank), bytes_of(std::to_string(beat)));
       look_for_failure();
-      if (place_.rank == 0) look_for_silence();
+      if (place_.rank <= 1) look_for_silence();
       pass_on_signals();
       std::this_thread::sleep_for(kBeat);
     }
@@ -149,16 +147,21 @@ void Rendezvous::look_for_failure() {
   leave(failure);
 }
 
+// Rank 0 looks after all, rank 1 after rank 0.
 void Rendezvous::look_for_silence() {
   const int most = watched_->check({kBroken}) ? kFewSilentBeats : kMostSilentBeats;
-  const auto now = watched_->multiGet(keys_of_all("beat", place_.ranks));
-  for (size_t rank = 1; rank < now.size(); ++rank) {
-    const std::string beat = text_of(now[rank]);
-    silent_[rank] = beat == beats_[rank] ? silent_[rank] + 1 : 0;
-    beats_[rank] = beat;
-    if (silent_[rank] < most || watched_->check({key("gone", static_cast<int>(rank))})) continue;
-    const Failure failure{1, names_[rank] + " ended without a message"};
-    if (claim(failure)) print_error(failure.message);
+  const auto now = watched_->multiGet(keys_of_all("beat", place_.rank == 0 ? place_.ranks : 1));
+  beats_.resize(now.size());
+  silent_.resize(now.size());
+  for (size_t i = 0; i < now.size(); ++i) {
+    const int rank = static_cast<int>(i);
+    const std::string beat = text_of(now[i]);
+    silent_[i] = beat == beats_[i] ? silent_[i] + 1 : 0;
+    beats_[i] = beat;
+    if (rank == place_.rank || silent_[i] < most || watched_->check({key("gone", rank)})) continue;
+    const Failure failure{
+        1, fmt::format("rank {} ({}) ended without a message", rank, text_of(watched_->get(key("here", rank))))};
+    if (claim(*watched_, failure)) print_error(failure.message);
     leave(failure);
   }
 }
@@ -172,9 +175,9 @@ void Rendezvous::pass_on_signals() {
   }
 }
 
-bool Rendezvous::claim(const Failure& failure) {
+bool Rendezvous::claim(c10d::Store& store, const Failure& failure) const {
   const auto own = bytes_of(fmt::format("{} {} {}", failure.status, place_.rank, failure.message));
-  return store_->compareSet(kFailed, {}, own) == own;
+  return store.compareSet(kFailed, {}, own) == own;
 }
 
 Rendezvous::Failure Rendezvous::first_failure(c10d::Store& store) {
@@ -187,7 +190,7 @@ void Rendezvous::end(int status, const std::string& message) {
   ending_ = true;
   Failure failure{status, fmt::format("rank {}: {}", place_.rank, message)};
   try {
-    if (claim(failure)) {
+    if (claim(*store_, failure)) {
       print_error(failure.message);
     } else {
       failure = first_failure(*store_);

@@ -70,6 +70,10 @@ TEST(Place, OfTorchrunIsReadFromItsEnvironmentEvenInsideSlurm) {
   EXPECT_EQ(place.local_ranks, 2);
   EXPECT_EQ(place.host, "10.0.0.7");
   EXPECT_EQ(place.port, 29400);
+  EXPECT_FALSE(place.served);
+  variables.insert({{"TORCHELASTIC_USE_AGENT_STORE", "True"}, {"TORCHELASTIC_RESTART_COUNT", "2"}});
+  EXPECT_TRUE(place_in(variables).served);
+  EXPECT_EQ(place_in(variables).attempt, "2");
 }
 
 TEST(Place, NamesTheVariableThatIsMissingOrWrong) {

@@ -14,6 +14,8 @@ struct Place {
   std::string host;                     ///< where rank 0 runs
   int port = 0;                         ///< at which it listens
   std::optional<int> listener;          ///< rank 0 of --nproc: an open socket that listens there already
+  bool served = false;                  ///< torchrun itself answers there, for all ranks
+  std::string attempt;                  ///< names the start of the ranks where one address serves several
 };
 
 /// The value of an environment variable; empty where it is not set.

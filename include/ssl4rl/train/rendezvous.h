@@ -1,6 +1,6 @@
-// Where the ranks meet and learn of each other's end: a small key-value store that rank 0 serves (c10d's TCPStore), and
-// a thread on each rank that beats there twice a second. It passes on signals, and ends the process when another rank
-// has failed or gone silent.
+// Where the ranks meet and learn of each other's end: a small key-value store that rank 0 serves (c10d's TCPStore;
+// under torchrun its agent does), and a thread on each rank that beats there twice a second. It passes on signals, and
+// ends the process when another rank has failed or gone silent.
 #pragma once
 
 #include <c10/util/intrusive_ptr.h>
@@ -48,15 +48,14 @@ class Rendezvous {
   void look_for_failure();
   void look_for_silence();
   void pass_on_signals();
-  [[nodiscard]] bool claim(const Failure& failure);
+  [[nodiscard]] bool claim(c10d::Store& store, const Failure& failure) const;
   [[nodiscard]] static Failure first_failure(c10d::Store& store);
   [[noreturn]] void leave(const Failure& failure) const;
 
   const Place place_;
   const Log& log_;
   c10::intrusive_ptr<c10d::Store> store_, watched_;  // a connection each for the process and its thread
-  std::vector<std::string> names_;                   // rank 0: "rank 2 (host, process 17)"
-  std::vector<std::string> beats_;                   // rank 0: each rank's last one,
+  std::vector<std::string> beats_;                   // the last one of each rank that this one looks after,
   std::vector<int> silent_;                          // and how often it has stayed the same
   bool signal_told_ = false;
   std::atomic<bool> ending_ = false, leaving_ = false;
