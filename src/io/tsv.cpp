@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/io/file.h"
