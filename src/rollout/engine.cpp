@@ -202,7 +202,8 @@ void RolloutConfig::describe(config::Section& section) {
       .unset_means("4, but on the CPU no more than a quarter of the free memory")
       .help(
           "room for keys and values while sampling, in GiB; prompts wait until there is room for them and the longest "
-          "completions. What is sampled does not depend on it");
+          "completions. What is sampled does not depend on it")
+      .changeable();
   section.add("stop", stop).help("texts that end a sample; kept in it");
   section.add("replay", replay)
       .unset_means("sample")

@@ -119,10 +119,12 @@ double TrainConfig::learning_rate_at(int64_t step) const {
 
 void DistributedConfig::describe(config::Section& s) {
   s.add("backend", backend, {{"auto", Backend::kAuto}, {"gloo", Backend::kGloo}, {"nccl", Backend::kNccl}})
-      .help("what carries the tensors between the processes; auto: gloo on the CPU, nccl on CUDA");
+      .help("what carries the tensors between the processes; auto: gloo on the CPU, nccl on CUDA")
+      .changeable();
   s.add("shard", shard, {{"optimizer", Shard::kOptimizer}})
-      .help("what is split over the processes: the optimiser's state, of which each holds its part");
-  s.add("timeout", timeout).above(0).help("seconds that a process waits for the others in one exchange");
+      .help("what is split over the processes: the optimiser's state, of which each holds its part")
+      .changeable();
+  s.add("timeout", timeout).above(0).help("seconds that a process waits for the others in one exchange").changeable();
 }
 
 void LogConfig::describe(config::Section& s) {
