@@ -28,11 +28,11 @@ void RunConfig::describe(config::Section& s) {
 }
 
 void TrainConfig::describe(config::Section& s) {
-  config::Key& number_of_steps = s.add("steps", steps)
-                                     .at_least(1)
-                                     .unset_means("required")
-                                     .help("steps of the run: one rollout and its updates each");
-  if (lr_scheduler == Schedule::kConstant) number_of_steps.changeable();  // else all learning rates change with it
+  s.add("steps", steps)
+      .at_least(1)
+      .unset_means("required")
+      .help("steps of the run: one rollout and its updates each")
+      .changeable(lr_scheduler == Schedule::kConstant ? "" : "the learning rates that follow change with it");
   s.add("prompts_per_step", prompts_per_step).at_least(1).help("puzzles drawn in a step");
   s.add("prompts_per_update", prompts_per_update)
       .at_least(1)
