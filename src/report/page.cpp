@@ -42,7 +42,8 @@ th, td { padding: .35rem .7rem; border: 1px solid var(--line); text-align: left;
 svg text { fill: currentColor; font-size: 12px; } svg rect { fill: var(--accent); }
 @media print {
   :root { --ink: #000; --quiet: #444; --line: #bbb; --paper: #fff; --ground: #fff; --accent: #2b6cb0; --warn: #b4441a; color-scheme: light; }
-  body { padding: 0; font-size: 11px; } .filters, .shown, details { display: none; } .card p { max-height: none; } .cards { grid-template-columns: repeat(2, 1fr); }
+  body { padding: 0; font-size: 11px; } .filters, .shown, details { display: none; } .card p { max-height: none; font-size: 8px; } .cards { grid-template-columns: repeat(3, 1fr); gap: .4rem; }
+  .card { padding: .4rem; } .card header b { font-size: 10px; } .card header span, .card dl { font-size: 8px; } .pictures img { max-height: 5rem; width: auto; }
   table { font-size: 9px; } th, td { padding: .15rem .3rem; }
 }
 )css";
