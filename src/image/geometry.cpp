@@ -93,12 +93,17 @@ Image rotate_expand(const Image& image, int degrees) {
   Image out(static_cast<int>(std::ceil(high_x) - std::floor(low_x)),
             static_cast<int>(std::ceil(high_y) - std::floor(low_y)));
   std::tie(m[2], m[5]) = transform(-(out.width - w) / 2, -(out.height - h) / 2);
-  for (int y = 0; y < out.height; ++y)
-    for (int x = 0; x < out.width; ++x) {
-      const auto [sx, sy] = transform(x + 0.5, y + 0.5);
-      const int ix = static_cast<int>(std::floor(sx)), iy = static_cast<int>(std::floor(sy));
-      if (ix >= 0 && ix < image.width && iy >= 0 && iy < image.height) copy_pixel(image.at(ix, iy), out.at(x, y));
+  // Nearest neighbours, in Pillow's fixed point with 16 bits behind the point: its steps add up their rounding.
+  const auto fixed = [](double v) { return static_cast<int64_t>(std::floor(v * 65536 + 0.5)); };
+  const auto [start_x, start_y] = transform(0.5, 0.5);
+  for (int y = 0; y < out.height; ++y) {
+    int64_t sx = fixed(start_x) + y * fixed(m[1]), sy = fixed(start_y) + y * fixed(m[4]);
+    for (int x = 0; x < out.width; ++x, sx += fixed(m[0]), sy += fixed(m[3])) {
+      const int64_t ix = sx >> 16, iy = sy >> 16;
+      if (ix >= 0 && ix < image.width && iy >= 0 && iy < image.height)
+        copy_pixel(image.at(static_cast<int>(ix), static_cast<int>(iy)), out.at(x, y));
     }
+  }
   return out;
 }
 

@@ -60,7 +60,8 @@ TEST(Geometry, TheInscribedRectangleIsTheReferencesToThePixel) {
 }
 
 TEST(Geometry, RotateExpandEqualsPillowBitForBit) {
-  for (const auto& item : io::read_json(test_data() / "image_cases.json")["rotate"]) {
+  const auto cases = io::read_json(test_data() / "image_cases.json");
+  for (const auto& item : cases["rotate"]) {
     const Image turned = rotate_expand(
         load(test_data() / "images" / item["file"].get<std::string>(), Orientation::kIgnore), item["degrees"]);
     EXPECT_EQ(turned.width, item["size"][0].get<int>()) << item.dump();

@@ -17,7 +17,8 @@ TEST(Resize, EqualsPillowBitForBit) {
                                               {"bilinear", Filter::kBilinear},
                                               {"bicubic", Filter::kBicubic},
                                               {"lanczos", Filter::kLanczos}};
-  for (const auto& item : io::read_json(test_data() / "image_cases.json")["resize"]) {
+  const auto cases = io::read_json(test_data() / "image_cases.json");
+  for (const auto& item : cases["resize"]) {
     const Image image = load(test_data() / "images" / item["file"].get<std::string>(), Orientation::kIgnore);
     const Image out = resize(image, item["size"][0], item["size"][1], filters.at(item["filter"]));
     EXPECT_EQ(io::sha256_hex({reinterpret_cast<const char*>(out.pixels.data()), out.pixels.size()}),

@@ -11,7 +11,8 @@ namespace ssl4rl::models {
 namespace {
 
 TEST(ImageProcessor, SmartResizeEqualsTheReferences) {
-  for (const auto& c : io::read_json(test_data() / "image_cases.json")["smart_resize"]) {
+  const auto cases = io::read_json(test_data() / "image_cases.json");
+  for (const auto& c : cases["smart_resize"]) {
     const auto n = [&](size_t i) { return c[i].get<int64_t>(); };
     if (c[5].is_null()) {
       EXPECT_NE(error_of([&] { (void)smart_resize(n(0), n(1), n(2), {n(3), n(4)}); }), "no error") << c.dump();
