@@ -3,11 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/image/scene.h"
 #include "ssl4rl/rl/micro_batch.h"
 #include "ssl4rl/rollout/engine.h"
@@ -21,9 +21,9 @@ using at::Tensor;
 void finish(const Tensor& result) { (void)result.flatten()[0].item<double>(); }
 
 double seconds_of(const std::function<void()>& work) {
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  return watch.seconds();
 }
 
 double median(std::vector<double> values) {

@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/rl/run.h"
 
 namespace ssl4rl::cli {
@@ -88,17 +88,6 @@ int64_t tokens_of(const std::vector<rl::GroupLengths>& groups, const std::vector
   return tokens;
 }
 
-class Clock {
- public:
-  [[nodiscard]] double take() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(begun_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-};
-
 struct Pass {
   int64_t tokens = 0;
   double forward = 0, backward = 0;  // seconds
@@ -117,7 +106,7 @@ Pass try_update(const RunConfig& config, models::Model& policy, const StepSample
   models::PackedGroup packed{&longest.prompt, {}};
   for (const auto& ids : completions) packed.completions.emplace_back(ids);
   Pass pass{.tokens = tokens_of(group, {batches.front()})};
-  Clock clock;
+  Stopwatch clock;
   const auto batch = models::pack({&packed, 1}, policy.config().ids.image, policy.device());
   const at::Tensor loss = policy.completion_logprobs(batch, config.rollout.temperature).logprob_T.sum();
   (void)loss.item<double>();
@@ -145,7 +134,7 @@ double try_rollouts(const RunConfig& config, const models::Model& policy, const 
       1,
       config.rollout.stop,
       static_cast<uint64_t>(config.run.seed)};
-  Clock clock;
+  Stopwatch clock;
   (void)engine.generate(requests, plan, poll);
   const double first = clock.take();
   const int64_t longest = config.rollout.max_completion_length;

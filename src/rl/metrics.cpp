@@ -87,8 +87,8 @@ Json step_metrics(const Step& step, const AlgorithmConfig& algorithm, int64_t sk
   if (!step.critic_grad_norms.empty()) m["critic_grad_norm"] = mean(step.critic_grad_norms);
   for (const auto& [pair, cosine] : step.task_cosines) m["gradient_cosine/" + pair] = cosine;
   m["learning_rate"] = step.learning_rate;
-  m["logprob_gap/mean"] = step.gap_sum / static_cast<double>(std::max<int64_t>(1, step.gap_tokens));
-  m["logprob_gap/max"] = step.gap_max;
+  m["logprob_gap/mean"] = step.gap.mean();
+  m["logprob_gap/max"] = step.gap.max;
   m["masked_mass/max"] = step.masked_mass;
   m["updates/skipped"] = skipped_updates;
   for (const auto& [name, seconds] : step.seconds) m["time/" + name] = seconds;

@@ -2,11 +2,11 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/micro_batch.h"
 
@@ -50,7 +50,7 @@ void SupervisedTrainer::run() {
 }
 
 nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
-  const auto begun = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const auto count = static_cast<size_t>(run_.train.prompts_per_step),
              per_update = static_cast<size_t>(run_.train.update_prompts());
   std::vector<SupervisedExample> examples(count);  // those of other ranks stay empty
@@ -75,7 +75,7 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
     loss_sum += loss;
     norm_sum += train::apply_update(run_.optimizer, run_.train, loss, learning_rate, run_.state, run_.log).grad_norm;
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  const double seconds = watch.seconds();
   return {{"step", number},
           {"loss", loss_sum / updates},
           {"entropy", run_.communicator.sum(entropy_sum_) / tokens},

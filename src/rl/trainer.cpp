@@ -4,16 +4,17 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/models/lora.h"
 #include "ssl4rl/rl/advantage.h"
 #include "ssl4rl/rl/conflict.h"
 #include "ssl4rl/rl/exchange.h"
+#include "ssl4rl/rl/outcome.h"
 #include "ssl4rl/rl/train_batch.h"
 
 namespace ssl4rl::rl {
@@ -22,17 +23,6 @@ using at::Tensor;
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-class Stopwatch {
- public:
-  [[nodiscard]] double take() {
-    const auto now = std::chrono::steady_clock::now();
-    return std::chrono::duration<double>(now - std::exchange(begun_, now)).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-};
 
 // For cutting into micro-batches; groups of other ranks have nothing to cut.
 std::vector<GroupLengths> lengths_of(std::span<const Group> groups) {
@@ -91,7 +81,7 @@ Json Trainer::step(int64_t number) {
   // Before the update: where the disk is full, the weights are still those that can be saved.
   if (run_.communicator.first() && run_.logging.completions_every > 0 && number % run_.logging.completions_every == 0)
     run_.directory.write_completions(number, completion_lines(step));
-  (void)part.take();
+  part.take();
   update(step);
   step.seconds["update"] = part.take();
   add_up(step);
@@ -249,7 +239,7 @@ void Trainer::score_rollout(Step& step) {
       if (!needs_old) return;
       scatter_field(batch, run_.policy.logprobs_of(hidden, batch.packed, temperature).logprob_T, &Sample::old_logprobs);
       for (Sample* sample : batch.samples) {
-        measure_gap(step, *sample, sample->old_logprobs);
+        step.gap.add(sample->old_logprobs, sample->completion.logprobs);
         if (!replay_.empty() && recorded(*sample)) sample->old_logprobs = sample->completion.logprobs;
       }
     });
@@ -267,22 +257,12 @@ void Trainer::share_outcomes(Step& step) {
   exchange_outcomes(step.groups, run_.communicator);
 }
 
-void Trainer::measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const {
-  const auto& drawn = sample.completion.logprobs;
-  for (size_t t = 0; t < drawn.size(); ++t) {
-    const double gap = std::abs(static_cast<double>(logprobs[t]) - drawn[t]);
-    step.gap_sum += gap;
-    step.gap_max = std::max(step.gap_max, gap);
-  }
-  step.gap_tokens += static_cast<int64_t>(drawn.size());
-}
-
 void Trainer::check_gap(const Step& step) const {
   if (!replay_.empty()) return;  // the file's log-probs may be another policy's
   const double limit = config_.algorithm.max_logprob_gap.value_or(
       run_.policy.dtype() == at::kFloat || run_.policy.dtype() == at::kDouble ? 1e-3 : 0.1);
   const double gap =
-      run_.communicator.sum(step.gap_sum) / std::max(1.0, run_.communicator.sum(static_cast<double>(step.gap_tokens)));
+      run_.communicator.sum(step.gap.sum) / std::max(1.0, run_.communicator.sum(static_cast<double>(step.gap.tokens)));
   if (limit > 0 && !(gap <= limit))
     fail(
         "step {}: the sampler's log-probs differ from the trainer's by {:.3g} on average, more than "
@@ -293,36 +273,10 @@ void Trainer::check_gap(const Step& step) const {
 void Trainer::estimate_advantages(Step& step) {
   const AlgorithmConfig& algorithm = config_.algorithm;
   step.beta = run_.state.beta.value_or(algorithm.beta);
-  std::vector<OutcomeGroup> outcomes;
-  for (const Group& group : step.groups) {
-    OutcomeGroup& of_group =
-        outcomes.emplace_back(OutcomeGroup{.task = group.puzzle.puzzle.task,
-                                           .baseline = group.baseline,
-                                           .part_weights = {config_.reward.accuracy, config_.reward.format}});
-    for (const Sample& sample : group.samples) {
-      Outcome& outcome = of_group.samples.emplace_back(
-          Outcome{.reward = sample.score.total, .length = static_cast<size_t>(sample.trained_length())});
-      outcome.parts = {sample.score.accuracy, sample.score.format};
-      outcome.values.assign(sample.values.begin(), sample.values.end());
-      of_group.difficulty +=
-          (group.recorded ? sample.score.total : sample.score.accuracy) / static_cast<double>(group.samples.size());
-      if (algorithm.kl_in_reward && outcome.length > 0) {
-        const auto tensor = [](const std::vector<float>& values) { return at::tensor(values, at::kDouble); };
-        const Tensor kl =
-            kl_divergence(algorithm, tensor(sample.old_logprobs), tensor(sample.reference_logprobs)).contiguous();
-        for (int64_t t = 0; t < kl.size(0); ++t)
-          outcome.token_penalty.push_back(step.beta * kl.const_data_ptr<double>()[t]);
-        step.reward_kl_means.push_back(kl.mean().item<double>());
-      }
-    }
-  }
+  std::vector<OutcomeGroup> outcomes =
+      outcomes_of(step.groups, algorithm, config_.reward, step.beta, step.reward_kl_means);
   rl::estimate_advantages(algorithm, outcomes);
-  for (size_t g = 0; g < outcomes.size(); ++g)
-    for (size_t s = 0; s < outcomes[g].samples.size(); ++s) {
-      const Outcome& outcome = outcomes[g].samples[s];
-      step.groups[g].samples[s].advantages.assign(outcome.advantages.begin(), outcome.advantages.end());
-      step.groups[g].samples[s].returns.assign(outcome.returns.begin(), outcome.returns.end());
-    }
+  note_advantages(outcomes, step.groups);
   adapt_beta(step);
 }
 
@@ -385,7 +339,7 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
     if (!old.defined()) {  // the only update of this rollout: the sampler's log-probs meet the trainer's here
       old = policy.logprob_T.detach();
       scatter_field(batch, old, &Sample::old_logprobs);
-      for (const Sample* sample : batch.samples) measure_gap(step, *sample, sample->old_logprobs);
+      for (const Sample* sample : batch.samples) step.gap.add(sample->old_logprobs, sample->completion.logprobs);
     }
     const TokenWeightTensors weights = token_weight_tensors(algorithm, batch, size, device);
     Tensor loss = policy_loss(algorithm,
@@ -449,24 +403,24 @@ void Trainer::apply(Step& step, const Losses& own) {
 
 // What the ranks measured, each on its own groups.
 void Trainer::add_up(Step& step) const {
-  double sums[] = {step.gap_sum,
-                   static_cast<double>(step.gap_tokens),
+  double sums[] = {step.gap.sum,
+                   static_cast<double>(step.gap.tokens),
                    step.loss_sums.kl,
                    step.loss_sums.clipped_low,
                    step.loss_sums.clipped_high,
                    step.entropy_sum,
                    step.value_clipped,
                    static_cast<double>(step.trained_tokens)};
-  double largest[] = {step.gap_max, step.masked_mass};
+  double largest[] = {step.gap.max, step.masked_mass};
   run_.communicator.sum(sums);
   run_.communicator.max(largest);
-  step.gap_sum = sums[0];
-  step.gap_tokens = static_cast<int64_t>(sums[1]);
+  step.gap.sum = sums[0];
+  step.gap.tokens = static_cast<int64_t>(sums[1]);
   step.loss_sums = {sums[2], sums[3], sums[4]};
   step.entropy_sum = sums[5];
   step.value_clipped = sums[6];
   step.trained_tokens = static_cast<int64_t>(sums[7]);
-  step.gap_max = largest[0];
+  step.gap.max = largest[0];
   step.masked_mass = largest[1];
 }
 

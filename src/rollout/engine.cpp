@@ -4,11 +4,11 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/rng.h"
+#include "ssl4rl/base/stopwatch.h"
 
 namespace ssl4rl::rollout {
 namespace {
@@ -62,7 +62,7 @@ class Session {
   void admit() {
     while (next_ < requests_.size() &&
            (reserved_ == 0 || reserved_ + cache_need(requests_[next_]) <= limits_.cache_tokens)) {
-      const auto begun = std::chrono::steady_clock::now();
+      const Stopwatch watch;
       std::vector<const models::Prompt*> prompts;
       std::vector<int64_t> groups;
       const size_t first = next_;
@@ -91,7 +91,7 @@ class Session {
                {}});
         }
       extend(logits_gV.index_select(0, at::tensor(rows, at::kLong).to(logits_gV.device())), old);
-      result_.prefill_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+      result_.prefill_seconds += watch.seconds();
     }
   }
 

@@ -6,17 +6,10 @@
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/train/best.h"
 
 namespace ssl4rl::train {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
-
-}  // namespace
-
 CheckpointWriter::CheckpointWriter(const RunDirectory& directory, const TrainConfig& config, const Log& log)
     : directory_(directory), config_(config), log_(log) {
   const auto& resumed = directory.checkpoint();
@@ -34,7 +27,7 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 void CheckpointWriter::save(Snapshot snapshot, When when) {
-  const Clock::time_point begun = Clock::now();
+  const Stopwatch watch;
   if (when == When::kInBackground) {
     wait();
   } else {
@@ -50,7 +43,7 @@ void CheckpointWriter::save(Snapshot snapshot, When when) {
   if (config_.keep_best) best = best_steps(directory_.folder(), *config_.keep_best);
   if (when == When::kInBackground && has_room_for(snapshot)) {
     snapshot.make_copies();
-    const double waited = seconds_since(begun);
+    const double waited = watch.seconds();
     writing_ = std::async(
         std::launch::async,
         [this, best, waited, held = std::make_shared<Snapshot>(std::move(snapshot))] { write(*held, best, waited); });
@@ -89,10 +82,10 @@ void CheckpointWriter::wait() {
 
 void CheckpointWriter::write(const Snapshot& snapshot, const std::vector<int64_t>& best,
                              std::optional<double> waited) const {
-  const Clock::time_point begun = Clock::now();
+  const Stopwatch watch;
   const auto folder = directory_.checkpoint_folder(snapshot.state.step);
   write_checkpoint(folder, snapshot);
-  const double seconds = seconds_since(begun);
+  const double seconds = watch.seconds();
   log_.info("saved {} in {}; the run waited {}", folder.string(), duration_text(seconds),
             duration_text(waited.value_or(seconds)));
   remove_old_checkpoints(directory_.folder(), config_, best, log_);

@@ -12,6 +12,7 @@
 #include "ssl4rl/rl/config.h"
 #include "ssl4rl/rl/critic.h"
 #include "ssl4rl/rl/group.h"
+#include "ssl4rl/rl/logprob_gap.h"
 #include "ssl4rl/rl/loss.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rl/run.h"
@@ -33,8 +34,7 @@ struct Step {
   std::vector<Group> groups;
   double learning_rate = 0;
   double masked_mass = 0;
-  double gap_sum = 0, gap_max = 0;
-  int64_t gap_tokens = 0;
+  LogprobGap gap;
   LossSums loss_sums;
   double entropy_sum = 0;
   double beta = 0;                      ///< in force in this step
@@ -94,7 +94,6 @@ class Trainer {
   void for_each_batch(std::vector<Group>& groups, Visit visit) const;
   [[nodiscard]] bool several_updates(const Step& step) const;
   [[nodiscard]] tasks::Curriculum* curriculum() const;
-  void measure_gap(Step& step, const Sample& sample, const std::vector<float>& logprobs) const;
   void check_gap(const Step& step) const;
   void adapt_beta(Step& step);
 
