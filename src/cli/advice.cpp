@@ -20,6 +20,7 @@ std::vector<std::string> settings_without_effect(const RunConfig& config, const 
   needs(t.lr_scheduler != train::TrainConfig::Schedule::kConstant, {"train.min_lr_ratio"},
         "train.lr_scheduler is constant");
   needs(t.keep_last.has_value(), {"train.keep_every"}, "train.keep_last is not set, so every checkpoint stays");
+  needs(!t.offloads("reference") || a.beta > 0, {"train.offload"}, "the reference model needs algorithm.beta");
   needs(t.eval_every > 0, {"eval.benches"}, "train.eval_every is 0");
   needs(config.model.lora.rank > 0,
         {"model.lora.alpha", "model.lora.dropout", "model.lora.targets", "model.lora.vision"}, "model.lora.rank is 0");

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "ssl4rl/rollout/engine.h"
@@ -49,7 +50,7 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   MemoryEstimate m;
   m.weights = q.values * size;
   m.gradients = q.trained * size;
-  m.optimizer = q.trained * kFloat * (size < kFloat ? 3 : 2);
+  m.optimizer = q.trained * (2 * q.moment_bytes + (size < kFloat ? kFloat : 0));
   if (q.reference) m.reference = q.trained * size;  // frozen parts are shared
 
   const models::TextConfig& text = model.text;
@@ -87,14 +88,21 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
 
 std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question, at::ScalarType dtype,
                         const std::string& device) {
-  const MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
+  MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
+  // The reference is on the GPU between rollout and update, when there are no gradients, which are as large.
+  int64_t host = 0;
+  if (question.offload_optimizer) host += std::exchange(gpu.optimizer, 0);
+  if (question.offload_reference) host += std::exchange(gpu.reference, 0);
   constexpr int64_t kOther = int64_t{3} << 29;  // the driver's context, libraries, and memory between blocks: 1.5 GiB
   std::vector<int64_t> cards{16, 24, 32, 40, 48, 80, 96, 141, 180};  // GiB that a card of that name offers, about
   std::erase_if(cards, [&](int64_t card) { return gpu.peak() + kOther > (card << 30) / 100 * 97; });
   const std::string fits = cards.empty() ? "no single card" : fmt::format("cards of {} GiB and more", cards.front());
   return line("memory", fmt::format("in {} on {}", dtype == at::kBFloat16 ? "bfloat16" : "float32", device),
               estimate_memory(model, question, dtype)) +
-         line("", fmt::format("in bfloat16 on a GPU ({})", fits), gpu);
+         line("",
+              fmt::format("in bfloat16 on a GPU ({}{})", fits,
+                          host > 0 ? fmt::format("; {} GiB more in the host's memory", gib(host)) : ""),
+              gpu);
 }
 
 }  // namespace ssl4rl::cli

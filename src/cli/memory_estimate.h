@@ -17,6 +17,8 @@ struct MemoryQuestion {
   int64_t samples = 1, prompts = 1;  ///< per prompt, and prompts that are sampled together; samples 0: no rollouts
   bool recompute = false;            ///< train.gradient_checkpointing
   bool reference = false;            ///< a reference model
+  int64_t moment_bytes = 4;          ///< of one of AdamW's two moments (train.optimizer_dtype)
+  bool offload_optimizer = false, offload_reference = false;  ///< train.offload, on a GPU
 };
 
 /// Bytes.

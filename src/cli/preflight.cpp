@@ -187,7 +187,10 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
   MemoryQuestion question{.micro_batch_tokens = config.train.micro_batch_tokens,
                           .samples = data.samples_completions() ? config.rollout.num_generations : 0,
                           .prompts = config.train.prompts_per_step,
-                          .recompute = config.model.gradient_checkpointing};
+                          .recompute = config.model.gradient_checkpointing,
+                          .moment_bytes = static_cast<int64_t>(c10::elementSize(config.train.optimizer_dtype)),
+                          .offload_optimizer = config.train.offloads("optimizer"),
+                          .offload_reference = config.train.offloads("reference")};
   const bool lora = config.model.lora.rank > 0;
   const auto frozen = config.model.frozen_parts();
   models::Weights none;

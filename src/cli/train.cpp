@@ -86,10 +86,11 @@ Input read_input(App& app, const Options& options, Kind kind) {
 
 // The model that the policy starts from, for the KL divergence. Frozen parts are the policy's own tensors.
 std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config, models::Model& policy,
-                                              const Runtime& runtime) {
+                                              Runtime runtime) {
   if (policy.weights().lora)  // the base without its adapters, at no cost
     return std::make_unique<models::Model>(policy.shared_processor(), models::without_adapters(policy.weights()));
   app.log().info("loading the reference model for algorithm.beta");
+  if (config.train.offloads("reference")) runtime.device = at::kCPU;
   auto reference = load_model(app, config.model.path, policy.shared_processor(), runtime);
   const auto frozen = config.model.frozen_parts();
   auto own = reference->parameters();
@@ -337,6 +338,8 @@ int run(App& app, const Options& options, Kind kind) {
   Input input = read_input(app, options, kind);
   const RunConfig& config = input.config;
   const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
+  if (runtime.device.is_cpu() && !config.train.offload.empty())
+    app.log().warn("train.offload has no effect: the run is on the CPU");
   connect(app, input.config, runtime.device);
   train::RunDirectory directory = find_directory(app, config.run.folder(), options);
   const auto& checkpoint = directory.checkpoint();

@@ -6,6 +6,28 @@
 
 namespace ssl4rl::models {
 
+namespace {
+
+// Of all prompts' images, if they are known.
+std::optional<VisionFeatures> known_features(std::span<const PackedGroup> groups, at::Device device) {
+  std::vector<at::Tensor> tokens;
+  std::vector<std::vector<at::Tensor>> deepstack;
+  for (const PackedGroup& group : groups) {
+    const Prompt& prompt = *group.prompt;
+    if (prompt.images.empty()) continue;
+    if (!prompt.features) return {};
+    tokens.push_back(prompt.features->tokens_MD.to(device));
+    deepstack.resize(prompt.features->deepstack_MD.size());
+    for (size_t i = 0; i < deepstack.size(); ++i) deepstack[i].push_back(prompt.features->deepstack_MD[i].to(device));
+  }
+  if (tokens.empty()) return {};
+  VisionFeatures features{at::cat(tokens), {}};
+  for (const auto& of_layer : deepstack) features.deepstack_MD.push_back(at::cat(of_layer));
+  return features;
+}
+
+}  // namespace
+
 PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Device device) {
   PackedBatch batch;
   std::vector<int64_t> prompt_lengths;
@@ -52,7 +74,8 @@ PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Devi
   batch.positions_AT = at::stack(
       {at::tensor(positions[0], at::kLong), at::tensor(positions[1], at::kLong), at::tensor(positions[2], at::kLong)});
   batch.image_rows_M = to_device(image_rows);
-  if (!patches.empty()) batch.patches = at::cat(patches).to(device);
+  batch.features = known_features(groups, device);
+  if (!patches.empty() && !batch.features) batch.patches = at::cat(patches).to(device);
   batch.logit_rows_n = at::tensor(logit_rows, at::kLong);
   batch.targets_n = to_device(targets);
   return batch;

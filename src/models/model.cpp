@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/models/decoder.h"
 #include "ssl4rl/models/lora.h"
@@ -29,6 +31,21 @@ const char* hub_dtype(at::ScalarType type) {
   }
 }
 
+// The features of each prompt's images.
+std::vector<VisionFeatures> by_prompt(const VisionFeatures& all, std::span<const Prompt* const> prompts,
+                                      int64_t image_id) {
+  std::vector<VisionFeatures> features(prompts.size());
+  int64_t first = 0;
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    const int64_t count = std::count(prompts[p]->ids.begin(), prompts[p]->ids.end(), image_id);
+    if (count == 0) continue;
+    features[p].tokens_MD = all.tokens_MD.narrow(0, first, count);
+    for (const Tensor& rows_MD : all.deepstack_MD) features[p].deepstack_MD.push_back(rows_MD.narrow(0, first, count));
+    first += count;
+  }
+  return features;
+}
+
 }  // namespace
 
 Model::Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device,
@@ -43,8 +60,10 @@ Model::Model(std::shared_ptr<const Processor> processor, Weights weights)
 Model::Embedded Model::embed(const PackedBatch& batch) const {
   // The image token's own row takes no part and gets no gradient (the padding index of embedding's backward).
   Tensor x_TD = at::embedding(weights_.embedding, batch.ids_T, /*padding_idx=*/config().ids.image);
-  if (!batch.patches.defined()) return {x_TD, {}};
-  VisionFeatures features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, recompute_);
+  if (!batch.features && !batch.patches.defined()) return {x_TD, {}};
+  VisionFeatures features =
+      batch.features ? *batch.features
+                     : vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, recompute_);
   return {x_TD.index_copy(0, batch.image_rows_M, features.tokens_MD), std::move(features.deepstack_MD)};
 }
 
@@ -87,11 +106,14 @@ std::unique_ptr<nn::KvCache> Model::make_cache() const {
   return nn::make_kv_cache({text.layers, text.key_heads, text.head_dim}, weights_.embedding.options());
 }
 
-Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups,
-                      nn::KvCache& cache) const {
+Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups, nn::KvCache& cache,
+                      std::vector<VisionFeatures>* features) const {
   std::vector<PackedGroup> groups;
   for (const Prompt* prompt : prompts) groups.push_back({prompt, {}});
-  const PackedBatch batch = pack(groups, config().ids.image, device());
+  PackedBatch batch = pack(groups, config().ids.image, device());
+  if (batch.patches.defined())
+    batch.features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, /*recompute=*/false);
+  if (features) *features = by_prompt(batch.features.value_or(VisionFeatures{}), prompts, config().ids.image);
   const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
@@ -139,6 +161,21 @@ std::vector<Parameter> trained_parameters(Model& model) {
     for (Parameter& parameter : adapter_parameters(model)) parameters.push_back(std::move(parameter));
   std::erase_if(parameters, [](const Parameter& parameter) { return !parameter.tensor->requires_grad(); });
   return parameters;
+}
+
+bool Model::trains_vision() const {
+  Model same(processor_, weights_);
+  const std::vector<Parameter> trained = trained_parameters(same);
+  return std::any_of(trained.begin(), trained.end(), [](const Parameter& parameter) {
+    return parameter.part == Part::kVision || parameter.part == Part::kMerger;
+  });
+}
+
+std::unique_ptr<Model> Model::on(at::Device device) const {
+  auto moved = std::make_unique<Model>(processor_, weights_);
+  for (const Parameter& parameter : moved->parameters()) *parameter.tensor = parameter.tensor->to(device);
+  if (config().text.tie_embeddings) moved->weights_.head = moved->weights_.embedding;
+  return moved;
 }
 
 std::unique_ptr<Model> Model::copy_on_host() {

@@ -48,7 +48,8 @@ Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference,
       critic_(critic),
       replay_(std::move(replay)),
       engine_(run.policy, rollout::limits_for(run.policy, config_.rollout.kv_cache_gib)),
-      watch_(run.logging) {
+      watch_(run.logging),
+      trains_vision_(run.policy.trains_vision() || (critic && critic->separate())) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");
   SSL4RL_CHECK(!config_.algorithm.uses_critic() || critic_, "ppo without a critic");
   if (replay_.empty()) prompts_ = std::make_unique<PromptSource>(run);
@@ -120,10 +121,13 @@ void Trainer::generate(std::vector<Group*> groups, Step& step) {
       {config_.rollout.temperature, config_.rollout.top_p, config_.rollout.top_k, config_.rollout.min_p},
       config_.rollout.max_completion_length,
       config_.rollout.stop,
-      run_.seed};
+      run_.seed,
+      /*keep_features=*/!trains_vision_};
   rollout::Generation drawn = engine_.generate(requests, plan, [this](int64_t) { run_.interrupt.check(); });
   step.masked_mass = std::max(step.masked_mass, drawn.masked_mass);
   for (size_t g = 0; g < groups.size(); ++g) {
+    models::Prompt& prompt = groups[g]->puzzle.prompt;
+    if (!trains_vision_ && !prompt.images.empty()) prompt.features = drawn.features[g];
     groups[g]->samples.clear();
     for (rollout::Completion& completion : drawn.completions[g]) {
       Sample& sample = groups[g]->samples.emplace_back();
@@ -243,11 +247,13 @@ void Trainer::score_rollout(Step& step) {
         if (!replay_.empty() && recorded(*sample)) sample->old_logprobs = sample->completion.logprobs;
       }
     });
-  if (reference_)
+  if (reference_) {
+    const auto reference = reference_->on(run_.policy.device());  // from the host's memory, if it waits there
     for_each_batch(step.groups, [&](const TrainBatch& batch) {
-      scatter_field(batch, reference_->completion_logprobs(batch.packed, temperature).logprob_T,
+      scatter_field(batch, reference->completion_logprobs(batch.packed, temperature).logprob_T,
                     &Sample::reference_logprobs);
     });
+  }
 }
 
 // From here on every rank knows all samples of the step.

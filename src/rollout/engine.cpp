@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
@@ -77,7 +78,9 @@ class Session {
         groups.push_back(cache_->add_group(request.prompt->length(), request.samples));
         unfinished_[next_] = request.samples;
       }
-      const Tensor logits_gV = model_.prefill(prompts, groups, *cache_);
+      std::vector<models::VisionFeatures> features;
+      const Tensor logits_gV = model_.prefill(prompts, groups, *cache_, plan_.keep_features ? &features : nullptr);
+      std::move(features.begin(), features.end(), std::back_inserter(result_.features));
       std::vector<int64_t> rows;
       const size_t old = running_.size();
       for (size_t r = first; r < next_; ++r)

@@ -58,6 +58,14 @@ void TrainConfig::describe(config::Section& s) {
   s.add("adam_beta2", adam_beta2).at_least(0).below(1).help("AdamW's decay of the squared gradient's mean");
   s.add("adam_eps", adam_eps).above(0).help("AdamW's epsilon");
   s.add("max_grad_norm", max_grad_norm).alias("grad_clip").above(0).help("the gradient's global norm is clipped to it");
+  s.add("optimizer_dtype", optimizer_dtype, {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}})
+      .help("type of AdamW's two moments; bfloat16: half their memory, rounded at random so that small changes add up");
+  s.add("offload", offload)
+      .one_of({"optimizer", "reference"})
+      .help(
+          "what stays in the host's memory while a GPU computes: the optimiser's state (updates are computed on the "
+          "CPU), the reference model (between its passes)")
+      .changeable("sums may differ in their last bits");
   s.add("save_every", save_every).at_least(0).help("steps between checkpoints; 0: only at the end").changeable();
   s.add("save_in_background", save_in_background)
       .help(
@@ -97,6 +105,10 @@ void TrainConfig::check() const {
     fail("train.prompts_per_update: {} does not divide train.prompts_per_step {}", update_prompts(), prompts_per_step);
   if (keep_best && eval_every == 0) fail("train.keep_best: needs train.eval_every");
   if (warmup_steps > *steps) fail("train.warmup_steps: {} exceeds train.steps {}", warmup_steps, *steps);
+}
+
+bool TrainConfig::offloads(const std::string& what) const {
+  return std::find(offload.begin(), offload.end(), what) != offload.end();
 }
 
 double TrainConfig::learning_rate_at(int64_t step) const {

@@ -27,6 +27,10 @@ bool decayed_by_name(const std::string& name) {
   return !std::regex_search(lower, kLeftOut);
 }
 
+bool low_precision(const Tensor& tensor) {
+  return tensor.scalar_type() != at::kFloat && tensor.scalar_type() != at::kDouble;
+}
+
 std::vector<bool> decayed_parameters(const std::vector<models::Parameter>& parameters, Decay decay) {
   std::set<std::string> names;
   for (const auto& parameter : parameters) names.insert(parameter.name);
@@ -71,10 +75,17 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
   shards_ = std::make_unique<Shards>(communicator_, weights);
   for (size_t i = 0; i < weights.size(); ++i) {
     const Tensor own = shards_->own(i, weights[i]);
-    const bool low = own.scalar_type() != at::kFloat && own.scalar_type() != at::kDouble;
-    const Tensor like = low ? own.to(at::kFloat) : own;
-    moments_.push_back({at::zeros_like(like), at::zeros_like(like), at::zeros({}, like.options().dtype(at::kFloat)),
-                        low ? like : Tensor()});
+    const at::Device device = config.offloads("optimizer") ? at::Device(at::kCPU) : own.device();
+    const bool low = low_precision(own);
+    const Tensor like = own.to(device, low ? at::kFloat : own.scalar_type());
+    const auto options =
+        like.options().dtype(config.optimizer_dtype == at::kBFloat16 ? at::kBFloat16 : like.scalar_type());
+    moments_.push_back({.first = at::zeros(like.sizes(), options),
+                        .second = at::zeros(like.sizes(), options),
+                        .steps = at::zeros({}, like.options().dtype(at::kFloat)),
+                        .master = low || device != own.device() ? like : Tensor(),
+                        .parameter = i,
+                        .begin = shards_->begin(i)});
   }
 }
 
@@ -121,24 +132,19 @@ void AdamW::step(double learning_rate) {
   collected_.clear();
   // One call for what is decayed, one for the rest.
   for (const bool decayed : {true, false}) {
-    std::vector<Tensor> weights, gradients, first, second, steps;
-    std::vector<size_t> low;
+    std::vector<Tensor> weights, gradients;
+    std::vector<Moments*> moments;
+    std::vector<size_t> mastered;
     for (size_t i = 0; i < parameters_.size(); ++i) {
       if (decayed_[i] != decayed || !gradients_[i].defined()) continue;
-      const Moments& m = moments_[i];
+      Moments& m = moments_[i];
       weights.push_back(m.master.defined() ? m.master : shards_->own(i, parameters_[i].tensor->detach()));
-      gradients.push_back(gradients_[i].to(weights.back().scalar_type()));
-      first.push_back(m.first);
-      second.push_back(m.second);
-      steps.push_back(m.steps);
-      if (m.master.defined()) low.push_back(i);
+      gradients.push_back(gradients_[i].to(weights.back().device()).to(weights.back().scalar_type()));
+      moments.push_back(&m);
+      if (m.master.defined()) mastered.push_back(i);
     }
-    if (weights.empty()) continue;
-    at::_foreach_add_(steps, 1);
-    at::_fused_adamw_(weights, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
-                      config_.adam_beta1, config_.adam_beta2, decayed ? config_.weight_decay : 0, config_.adam_eps,
-                      /*amsgrad=*/false, /*maximize=*/false);
-    for (const size_t i : low) shards_->own(i, parameters_[i].tensor->detach()).copy_(moments_[i].master);
+    update_adamw(moments, weights, gradients, learning_rate, decayed ? config_.weight_decay : 0, config_);
+    for (const size_t i : mastered) shards_->own(i, parameters_[i].tensor->detach()).copy_(moments_[i].master);
   }
   gradients_.clear();
   std::vector<Tensor> weights;
@@ -174,7 +180,7 @@ io::NamedTensors AdamW::whole_state() const {
     add("/exp_avg", m.first);
     add("/exp_avg_sq", m.second);
     tensors.emplace_back(name + "/step", m.steps);
-    if (m.master.defined()) add("/master", m.master);
+    if (low_precision(*parameters_[i].tensor)) add("/master", m.master);
   }
   return tensors;
 }
@@ -207,7 +213,10 @@ void AdamW::load_state(const io::SafetensorsFile& file) {
     m.first.copy_(shards_->own(i, read(name + "/exp_avg", shape)));
     m.second.copy_(shards_->own(i, read(name + "/exp_avg_sq", shape)));
     m.steps.copy_(read(name + "/step", {}));
-    if (m.master.defined()) m.master.copy_(shards_->own(i, read(name + "/master", shape)));
+    if (low_precision(*parameters_[i].tensor))
+      m.master.copy_(shards_->own(i, read(name + "/master", shape)));
+    else if (m.master.defined())
+      m.master.copy_(shards_->own(i, parameters_[i].tensor->detach()));
   }
   if (file.tensors().size() != expected)
     fail("{}: holds the state of other parameters too; the run trains fewer than the checkpoint's",

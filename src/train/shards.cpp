@@ -34,10 +34,13 @@ int64_t Shards::length(const Entry& entry) const {
   return std::clamp<int64_t>(entry.values - communicator_.rank() * entry.stretch, 0, entry.stretch);
 }
 
+int64_t Shards::begin(size_t i) const {
+  return std::min(entries_[i].values, communicator_.rank() * entries_[i].stretch);
+}
+
 Tensor Shards::own(size_t i, const Tensor& whole) const {
   if (communicator_.ranks() == 1) return whole;
-  const int64_t begin = std::min(entries_[i].values, communicator_.rank() * entries_[i].stretch);
-  return whole.view({-1}).narrow(0, begin, length(entries_[i]));
+  return whole.view({-1}).narrow(0, begin(i), length(entries_[i]));
 }
 
 std::vector<Tensor> Shards::reduce(std::vector<Tensor>& gradients) const {

@@ -119,6 +119,30 @@ TEST(Model, SavedDirectoriesReadBackTheSame) {
   for (const std::string& name : saved.names()) EXPECT_EQ(saved.info(name).shape, original.info(name).shape) << name;
   EXPECT_EQ(io::read_file(folder.path() / "tokenizer.json"), io::read_file(tiny_model() / "tokenizer.json"));
 }
+TEST(Model, OnADeviceSharesWhatIsThereAndMovesTheRest) {
+  const auto model = load_tiny();
+  const auto here = model->on(at::kCPU), there = model->on(at::kMeta);
+  const auto own = model->parameters(), shared = here->parameters(), moved = there->parameters();
+  for (size_t i = 0; i < own.size(); ++i) {
+    EXPECT_TRUE(own[i].tensor->is_same(*shared[i].tensor)) << own[i].name;
+    EXPECT_TRUE(own[i].tensor->is_cpu()) << own[i].name;
+    EXPECT_TRUE(moved[i].tensor->is_meta()) << own[i].name;
+  }
+  EXPECT_EQ(there->device(), at::kMeta);
+  EXPECT_TRUE(there->weights().head.is_meta());
+}
+
+TEST(Model, WhetherTheTowerIsTrainedFollowsFromItsTensors) {
+  const auto model = load_tiny();
+  EXPECT_FALSE(model->trains_vision());
+  for (auto& parameter : model->parameters())
+    if (parameter.part == Part::kLanguage) parameter.tensor->set_requires_grad(true);
+  EXPECT_FALSE(model->trains_vision());
+  for (auto& parameter : model->parameters())
+    if (parameter.part == Part::kMerger) parameter.tensor->set_requires_grad(true);
+  EXPECT_TRUE(model->trains_vision());
+}
+
 TEST(Vision, WindowsCoverEveryUnitOnceAndNeverCrossImages) {
   const VisionConfig config = read_model_config(tiny_model()).vision;  // windows of 2 × 2 units
   const std::vector<Grid> grids{{1, 6, 10}, {1, 4, 4}, {1, 2, 2}};

@@ -73,6 +73,31 @@ TEST_F(EngineTest, SamplesDependOnSeedKeyAndNumber) {
   EXPECT_EQ(distinct.size(), 4 * cases_.size());
 }
 
+TEST_F(EngineTest, KeptFeaturesOfImagesTakeThePlaceOfTheTower) {
+  SamplingPlan plan{{1, 1, 0}, 12, {}, 5};
+  plan.keep_features = true;
+  const Generation drawn = generate(2, plan, {.prefill_tokens = 100});
+  ASSERT_EQ(drawn.features.size(), prompts_.size());
+  std::vector<std::vector<float>> by_tower;
+  for (size_t i = 0; i < prompts_.size(); ++i) by_tower.push_back(scored(i, drawn.completions[i][0].ids, 1));
+  size_t with_images = 0;
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    ASSERT_EQ(drawn.features[i].tokens_MD.defined(), !prompts_[i].images.empty());
+    if (prompts_[i].images.empty()) continue;
+    prompts_[i].features = drawn.features[i];
+    prompts_[i].images.front().values.zero_();  // nobody looks at them any more
+    ++with_images;
+  }
+  ASSERT_GT(with_images, 1U);
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    const auto known = scored(i, drawn.completions[i][0].ids, 1);
+    for (size_t t = 0; t < known.size(); ++t) EXPECT_NEAR(known[t], by_tower[i][t], 1e-5) << cases_[i].id << " " << t;
+  }
+  const Generation again = generate(2, plan);
+  for (size_t i = 0; i < prompts_.size(); ++i)
+    for (size_t s = 0; s < 2; ++s) EXPECT_EQ(again.completions[i][s].ids, drawn.completions[i][s].ids) << cases_[i].id;
+}
+
 // The products' rows depend on themselves alone (nn/packed_matrix.h), and so does all the rest.
 TEST_F(EngineTest, SamplesDoNotDependOnWhatRunsBesideThemBitForBit) {
   const SamplingPlan plan{{1, 1, 0}, 16, {}, 5};

@@ -139,6 +139,61 @@ TEST_F(Optimizer, ItsStateContinuesBitForBit) {
   for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(tensors_[i].detach(), end[i])) << i;
 }
 
+TEST_F(Optimizer, MomentsInBfloat16FollowSmallChangesAndContinueBitForBit) {
+  const TemporaryFolder folder;
+  config_.optimizer_dtype = at::kBFloat16;
+  AdamW optimizer(parameters(), {}, config_);
+  const auto run = [this](AdamW& by, int64_t steps) {
+    for (int64_t step = 0; step < steps; ++step) {
+      for (Tensor& t : tensors_) t.mutable_grad() = at::ones_like(t.detach());
+      by.step(1e-5);
+    }
+  };
+  run(optimizer, 2000);
+  io::write_safetensors(folder.path() / "state.safetensors", optimizer.state());
+  const Tensor middle[3] = {tensors_[0].detach().clone(), tensors_[1].detach().clone(), tensors_[2].detach().clone()};
+  run(optimizer, 1000);
+  // A sum of 1 - 0.999^3000; rounded to the nearest it would stand still near 0.34, where a step adds half a unit.
+  for (const auto& [name, tensor] : optimizer.state())
+    if (name == "matrix/exp_avg_sq") {
+      EXPECT_EQ(tensor.scalar_type(), at::kBFloat16);
+      EXPECT_NEAR(tensor.to(at::kFloat).mean().item<double>(), 0.950, 0.02);
+    }
+  Tensor end[3];
+  for (size_t i = 0; i < 3; ++i) {
+    end[i] = tensors_[i].detach().clone();
+    tensors_[i] = middle[i].clone();
+  }
+  AdamW resumed(parameters(), {}, config_);
+  resumed.load_state(io::SafetensorsFile(folder.path() / "state.safetensors"));
+  run(resumed, 1000);
+  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(tensors_[i].detach(), end[i])) << i;
+}
+
+TEST(Moments, RandomRoundingIsTheSameHoweverAParameterIsCut) {
+  TrainConfig config;
+  config.optimizer_dtype = at::kBFloat16;
+  const int64_t n = (1 << 18) + 1000, cut = 777;
+  const Tensor gradient = at::arange(n, at::kFloat).sin();
+  const auto updated = [&](const std::vector<int64_t>& lengths) {
+    std::vector<Tensor> second;
+    int64_t begin = 0;
+    for (const int64_t length : lengths) {
+      const auto half = at::TensorOptions(at::kBFloat16);
+      Moments m{at::zeros({length}, half), at::zeros({length}, half), at::zeros({}), {}, 3, begin};
+      for (int step = 0; step < 3; ++step)
+        update_adamw({&m}, {at::zeros({length})}, {gradient.narrow(0, begin, length)}, 1e-3, 0.1, config);
+      second.push_back(m.second);
+      begin += length;
+    }
+    return at::cat(second).to(at::kFloat);
+  };
+  const Tensor whole = updated({n}), exact = gradient.square() * (1 - std::pow(0.999, 3));
+  EXPECT_TRUE(at::equal(whole, updated({cut, n - cut})));
+  EXPECT_NEAR((whole.sum() / exact.sum()).item<double>(), 1, 1e-4) << "no value is preferred";
+  EXPECT_LT(((whole - exact).abs() / exact.clamp_min(1e-20)).max().item<double>(), 3.0 / 128);
+}
+
 TEST_F(Optimizer, StateOfOtherParametersIsRefused) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "state.safetensors";

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct PackedBatch {
   at::Tensor ids_T;         ///< int64
   at::Tensor positions_AT;  ///< [3, T] int64 on the CPU
   at::Tensor image_rows_M;  ///< rows of ids_T that image tokens fill, in the images' order; int64
-  at::Tensor patches;       ///< all images' patches; undefined without images
+  at::Tensor patches;       ///< all images' patches; undefined without images, and where their features are known
   std::vector<Grid> grids;
+  std::optional<VisionFeatures> features;
   /// For each completion token, in packed order: the row whose output predicts it (int64, CPU), and the token itself.
   at::Tensor logit_rows_n, targets_n;
 };

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include <cstdint>
 
 #include "ssl4rl/image/image.h"
@@ -31,6 +33,12 @@ struct ResizedSize {
 struct ImagePatches {
   at::Tensor values;  ///< [patches, patch values] float32 on the CPU, normalised
   Grid grid;
+};
+
+/// What the vision tower makes of images. Shape suffixes: M image tokens, D width of the decoder.
+struct VisionFeatures {
+  at::Tensor tokens_MD;                  ///< image tokens in the images' own order
+  std::vector<at::Tensor> deepstack_MD;  ///< what is added to them behind the first decoder layers
 };
 
 /// Resizes (Pillow's bicubic), normalises and cuts into patches, in the order in which the merger joins them.

@@ -37,6 +37,8 @@ class Model {
 
   /// The table of parameters, bound to this model's tensors.
   [[nodiscard]] std::vector<Parameter> parameters() { return parameter_table(config(), weights_); }
+  /// Whether the vision tower is trained: where it is not, an image's features stay the same.
+  [[nodiscard]] bool trains_vision() const;
   /// Keep only each layer's input for backward and compute the rest again.
   void set_recompute(bool on) { recompute_ = on; }
 
@@ -49,14 +51,17 @@ class Model {
                                               bool entropy_gradient = false) const;
   [[nodiscard]] nn::TokenLogProbs completion_logprobs(const PackedBatch& batch, double temperature) const;
 
-  /// Runs prompts and fills the cache's groups; returns the logits behind each prompt, [groups, V].
+  /// Runs prompts and fills the cache's groups; returns the logits behind each prompt, [groups, V]. `features` is given
+  /// what the tower made of each prompt's images.
   [[nodiscard]] at::Tensor prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups,
-                                   nn::KvCache& cache) const;
+                                   nn::KvCache& cache, std::vector<VisionFeatures>* features = nullptr) const;
   /// One token further for each row: ids and positions [n] → logits [n, V].
   [[nodiscard]] at::Tensor decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
                                   std::span<const int64_t> positions, nn::KvCache& cache) const;
   [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
 
+  /// The same model on `device`; tensors that are there already are shared.
+  [[nodiscard]] std::unique_ptr<Model> on(at::Device device) const;
   /// The same model with trained tensors of its own, copied to the host's memory, for saving; frozen ones are shared.
   [[nodiscard]] std::unique_ptr<Model> copy_on_host();
 

@@ -26,6 +26,7 @@ struct Prompt {
   std::array<std::vector<int64_t>, 3> positions;  ///< time, height, width of each token (M-RoPE)
   int64_t next_position = 0;                      ///< of the first token behind the prompt, on all axes
   std::vector<ImagePatches> images;
+  std::optional<VisionFeatures> features;  ///< of all images, where they are known and the tower is not trained
 
   [[nodiscard]] int64_t length() const { return static_cast<int64_t>(ids.size()); }
 };

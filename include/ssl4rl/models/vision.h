@@ -25,11 +25,6 @@ struct VisionLayout {
 /// result), so that they go through attention in one call.
 [[nodiscard]] VisionLayout vision_layout(const VisionConfig& config, std::span<const Grid> grids);
 
-struct VisionFeatures {
-  at::Tensor tokens_MD;                  ///< image tokens in the images' own order, of the decoder's width
-  std::vector<at::Tensor> deepstack_MD;  ///< what is added to them behind the first decoder layers
-};
-
 /// patches [P, patch values] of all images, one after the other. Differentiable in the weights. recompute: keep only
 /// each block's input for backward.
 [[nodiscard]] VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& weights,

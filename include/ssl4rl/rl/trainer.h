@@ -105,6 +105,7 @@ class Trainer {
   rollout::Engine engine_;
   std::unique_ptr<PromptSource> prompts_;
   Watch watch_;
+  const bool trains_vision_;  // the policy's tower, or another one that reads the same images
 };
 
 }  // namespace ssl4rl::rl

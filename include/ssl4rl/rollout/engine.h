@@ -40,7 +40,8 @@ struct SamplingPlan {
   int64_t max_new_tokens = 512;
   std::vector<std::string> stop;
   uint64_t seed = 0;
-  bool past_end = false;  ///< go on behind an ending token, so that the work is fixed (for measurements)
+  bool keep_features = false;  ///< of the prompts' images (Generation::features)
+  bool past_end = false;       ///< go on behind an ending token, so that the work is fixed (for measurements)
 };
 
 struct Request {
@@ -69,6 +70,7 @@ struct EngineLimits {
 
 struct Generation {
   std::vector<std::vector<Completion>> completions;  ///< by request, by sample
+  std::vector<models::VisionFeatures> features;      ///< by request, where they are kept
   double masked_mass = 0;                            ///< the largest probability that the never-sampled ids had
   int64_t tokens = 0;                                ///< generated
   double prefill_seconds = 0;                        ///< of images and prompts; the rest is decoding

@@ -1,10 +1,13 @@
 // Settings of a run and of its optimiser.
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ssl4rl/base/config.h"
 
@@ -36,6 +39,8 @@ struct TrainConfig {
   double weight_decay = 0.01;
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_eps = 1e-8;
   double max_grad_norm = 1;
+  at::ScalarType optimizer_dtype = at::kFloat;  ///< of the moments
+  std::vector<std::string> offload;             ///< what waits in the host's memory instead of the GPU's
   int64_t save_every = 0;
   bool save_in_background = true;
   std::optional<int64_t> keep_last, keep_best, keep_every;
@@ -46,6 +51,7 @@ struct TrainConfig {
   /// Throws Error where keys contradict each other or a needed one is missing.
   void check() const;
 
+  [[nodiscard]] bool offloads(const std::string& what) const;
   [[nodiscard]] int64_t total_steps() const { return steps.value(); }
   [[nodiscard]] int64_t update_prompts() const { return prompts_per_update.value_or(prompts_per_step); }
   /// The learning rate of a step, counted from 1: a linear warm-up, then constant, or falling linearly or by a cosine

@@ -1,4 +1,5 @@
 // AdamW (Loshchilov & Hutter, ICLR 2019) by LibTorch's fused kernel. Weights of lower precision have float32 masters.
+// The state can be kept, and updates computed, in the host's memory (TrainConfig::offload).
 //
 // With several ranks each holds the state of its own stretch of every parameter (ZeRO, arXiv 1910.02054, stage 1): an
 // update sums the gradients over the ranks, updates the own stretches and fetches the others'.
@@ -12,6 +13,7 @@
 #include "ssl4rl/io/safetensors.h"
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/train/config.h"
+#include "ssl4rl/train/moments.h"
 #include "ssl4rl/train/shards.h"
 
 namespace ssl4rl::train {
@@ -50,10 +52,6 @@ class AdamW {
   void load_state(const io::SafetensorsFile& file);
 
  private:
-  struct Moments {
-    at::Tensor first, second, steps;
-    at::Tensor master;  // undefined where the parameter itself is float32
-  };
   void reduce_gradients();
   [[nodiscard]] io::NamedTensors whole_state() const;
 

@@ -20,6 +20,9 @@ class Shards {
   /// This rank's stretch of tensor i, as a view; the whole tensor, in its shape, in a process alone.
   [[nodiscard]] at::Tensor own(size_t i, const at::Tensor& whole) const;
 
+  /// The stretch's first value in tensor i, flat.
+  [[nodiscard]] int64_t begin(size_t i) const;
+
   /// Sums gradients over the ranks: → each tensor's own stretch, in float32 or float64; undefined where no rank has a
   /// gradient. Takes the gradients out of `gradients` as it goes.
   [[nodiscard]] std::vector<at::Tensor> reduce(std::vector<at::Tensor>& gradients) const;
