@@ -5,7 +5,7 @@
 namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 
-void check_resume(RunConfig& config, const fs::path& checkpoint, const Log& log) {
+void check_resume(RunConfig& config, const fs::path& checkpoint, int ranks, const Log& log) {
   const fs::path file = fs::weakly_canonical(checkpoint).parent_path().parent_path() / "config.yaml";
   if (!fs::exists(file)) {
     log.warn("{}: not found, so whether the configuration is the run's cannot be checked", file.string());
@@ -16,6 +16,8 @@ void check_resume(RunConfig& config, const fs::path& checkpoint, const Log& log)
   config::read_file(keys, file);
   if (!before.tasks.empty())
     tasks::resolve_tasks(before.tasks, before.curriculum.mode != tasks::CurriculumConfig::Mode::kNone);
+  if (!config.run.threads && ranks == 1) config.run.threads = before.run.threads;
+  if (config.model.dtype == "auto") config.model.dtype = before.model.dtype;
   std::string refused;
   for (const config::Difference& key : config::differences(before.describe(), config.describe())) {
     const auto shown = [](const std::string& value) { return value.empty() ? "not there" : value; };

@@ -23,8 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // LibTorch's own choice (the cores of the process's affinity, or OMP_NUM_THREADS), but no more than the quota of its
-// control group, as in a container. A rule and no measurement, so that two runs of one configuration on one machine
-// compute the same bits.
+// control group, as in a container. `train` may choose fewer by trial.
 int usable_threads() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");  // "max 100000" without a limit
   double quota = 0, period = 0;

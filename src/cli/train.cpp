@@ -1,8 +1,10 @@
 // ssl4rl train and ssl4rl sft.
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -19,6 +21,7 @@
 #include "ssl4rl/rl/supervised.h"
 #include "ssl4rl/rl/trainer.h"
 #include "training_data.h"
+#include "trial.h"
 
 namespace ssl4rl::cli {
 namespace {
@@ -213,6 +216,43 @@ void load_policy(App& app, Parts& parts, const Input& input, const std::optional
   }
 }
 
+const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
+
+// What a run's own file says by now about threads and type (check_resume), in place of what choose_runtime took.
+void take_over(const App& app, const RunConfig& config, Runtime& runtime) {
+  if (config.run.threads && !app.options().threads) at::set_num_threads(static_cast<int>(*config.run.threads));
+  if (config.model.dtype != "auto" && !app.options().dtype)
+    runtime.dtype = config.model.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+// Chooses by trial what nobody has said. Returns whether the policy must be loaded anew, in another type.
+bool try_settings(App& app, const RunConfig& config, Runtime& runtime, const models::Model& policy) {
+  if (!runtime.device.is_cpu() || config.run.deterministic || app.communicator().ranks() > 1) return false;
+  const bool threads_open = !config.run.threads && !app.options().threads && !std::getenv("OMP_NUM_THREADS");
+  const bool type_open = config.model.dtype == "auto" && !app.options().dtype && !config.rollout.replay;
+  std::vector<Setting> settings = possible_settings(at::get_num_threads(), type_open);
+  if (!threads_open)
+    std::erase_if(settings, [](const Setting& setting) { return setting.threads != at::get_num_threads(); });
+  if (settings.size() == 1) return false;
+  std::string trials;
+  const Setting chosen = choose_setting(settings, [&](const Setting& setting) {
+    const double seconds = trial_seconds(policy, setting);
+    trials += fmt::format("{}{} × {} {:.1f} ms", trials.empty() ? "" : ", ", setting.threads, type_name(setting.dtype),
+                          1e3 * seconds);
+    return seconds;
+  });
+  at::set_num_threads(chosen.threads);
+  app.log().info("computing with {} thread{} in {}, by trial of a layer ({})", chosen.threads,
+                 chosen.threads == 1 ? "" : "s", type_name(chosen.dtype), trials);
+  return std::exchange(runtime.dtype, chosen.dtype) != chosen.dtype;
+}
+
+// From here on they are the run's: a resume computes in the same way.
+void note_settings(const App& app, RunConfig& config, const Runtime& runtime) {
+  config.model.dtype = type_name(runtime.dtype);
+  if (runtime.device.is_cpu() && app.communicator().ranks() == 1) config.run.threads = at::get_num_threads();
+}
+
 std::vector<models::Parameter> policy_parameters(const RunConfig& config, models::Model& policy) {
   return config.model.lora.rank > 0 ? models::adapter_parameters(policy) : policy.parameters();
 }
@@ -274,6 +314,8 @@ void describe_run(App& app, const Input& input, Kind kind, Parts& parts, const t
   }
   std::cout << std::flush;
   load_policy(app, parts, input, checkpoint, runtime);
+  Runtime chosen = runtime;
+  if (try_settings(app, config, chosen, *parts.policy)) load_policy(app, parts, input, checkpoint, chosen);
   const auto frozen = config.model.frozen_parts();
   for (auto& parameter : policy_parameters(config, *parts.policy))
     parameter.tensor->set_requires_grad(!frozen.contains(parameter.part));
@@ -337,13 +379,14 @@ int run(App& app, const Options& options, Kind kind) {
   const InterruptGuard interrupt;
   Input input = read_input(app, options, kind);
   const RunConfig& config = input.config;
-  const Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
+  Runtime runtime = choose_runtime(app, config.model.device, config.model.dtype, config.run.threads);
   if (runtime.device.is_cpu() && !config.train.offload.empty())
     app.log().warn("train.offload has no effect: the run is on the CPU");
   connect(app, input.config, runtime.device);
   train::RunDirectory directory = find_directory(app, config.run.folder(), options);
   const auto& checkpoint = directory.checkpoint();
-  if (checkpoint) check_resume(input.config, checkpoint->folder, app.log());
+  if (checkpoint) check_resume(input.config, checkpoint->folder, communicator.ranks(), app.log());
+  take_over(app, config, runtime);
   if (directory.logged_step() >= config.train.total_steps()) {
     app.log().info("{}: finished already ({} steps)", directory.folder().string(), checkpoint->step);
     return kDone;
@@ -366,6 +409,8 @@ int run(App& app, const Options& options, Kind kind) {
   }
   communicator.agree(interrupt);
   load_policy(app, parts, input, checkpoint, runtime);
+  if (try_settings(app, config, runtime, *parts.policy)) load_policy(app, parts, input, checkpoint, runtime);
+  note_settings(app, input.config, runtime);
   make_optimizer(app, parts, config, kind, checkpoint, runtime);
   communicator.agree(interrupt);
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;

@@ -1,10 +1,20 @@
 // Chooses the loops for the processor at hand.
+#include <cstdlib>
+
 #include "kernels.h"
 
 // MKL, inside LibTorch, asks who made the processor before it asks what it can do, and gives every vendor but Intel a
 // path for AVX2: half the speed of an AMD processor with AVX-512 (docs/performance.md). This definition takes the place
 // of its own; which instructions the processor has is still read from the processor.
 extern "C" int mkl_serv_intel_cpu_true() { return 1; }
+
+namespace {
+
+// Its products then have the same bits for every number of threads, at no cost that could be measured
+// (docs/performance.md). MKL reads this at its first product; a setting of the user's own stays.
+[[maybe_unused]] const int kSameForAllThreads = setenv("MKL_CBWR", "AUTO,STRICT", /*replace=*/0);
+
+}  // namespace
 
 namespace ssl4rl::nn::kernels {
 

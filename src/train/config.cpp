@@ -16,11 +16,11 @@ void RunConfig::describe(config::Section& s) {
   s.add("seed", seed).at_least(0).help("all random numbers follow from it");
   s.add("threads", threads)
       .at_least(1)
-      .unset_means("all cores")
-      .help("threads of the tensor operations")
-      .changeable("sums may differ in their last bits");
+      .unset_means("all cores, or fewer where a trial at the start is decisively faster")
+      .help("threads of the tensor operations; a run keeps what it began with. Results do not depend on it")
+      .changeable();
   s.add("deterministic", deterministic)
-      .help("use only operations that give the same bits every time")
+      .help("use only operations that give the same bits every time, and choose nothing by trial")
       .changeable("sums may differ in their last bits");
   s.add("accept_changes", accept_changes)
       .help("a resume goes on although keys differ with which it becomes another run")
