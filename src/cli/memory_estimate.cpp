@@ -8,24 +8,49 @@
 #include <utility>
 #include <vector>
 
+#include "ssl4rl/models/weights.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::cli {
 namespace {
 
-// Values that a decoder layer keeps for a token: the input of each norm and its output, queries, keys and values (twice
-// with normalised heads), the attention's output, gate and up, their product.
-int64_t decoder_values(const models::TextConfig& c) {
-  const int64_t heads = (c.heads + 2 * c.key_heads) * c.head_dim;
-  return 4 * c.hidden_size + heads * (c.qk_norm ? 2 : 1) + c.heads * c.head_dim + 3 * c.intermediate_size;
+// Bytes in tensors. The C library returns tensors of more than 32 MiB to the system when they are freed; the room of
+// smaller ones stays with the program, for the next ones.
+struct Room {
+  int64_t small = 0, large = 0;
+
+  void add(int64_t count, int64_t bytes_each) {
+    constexpr int64_t kReturned = int64_t{32} << 20;
+    (bytes_each > kReturned ? large : small) += count * bytes_each;
+  }
+  [[nodiscard]] int64_t all() const { return small + large; }
+};
+
+// Widths of the tensors that a decoder layer keeps for a token: the input of each norm and its output, queries, keys
+// and values (twice with normalised heads), the attention's output, gate and up, their product.
+std::vector<int64_t> decoder_widths(const models::TextConfig& c) {
+  std::vector<int64_t> widths(4, c.hidden_size);
+  widths.insert(widths.end(), c.qk_norm ? 2 : 1, (c.heads + 2 * c.key_heads) * c.head_dim);
+  widths.insert(widths.end(), {c.heads * c.head_dim, 2 * c.intermediate_size, c.intermediate_size});
+  return widths;
 }
 
 // The same of a block of the vision tower, for a patch.
-int64_t vision_values(const models::VisionConfig& c) {
-  const int64_t wide = c.feed_forward == models::FeedForward::kSwiGlu      ? 3
-                       : c.feed_forward == models::FeedForward::kQuickGelu ? 4
-                                                                           : 2;
-  return 8 * c.hidden_size + wide * c.intermediate_size;
+std::vector<int64_t> vision_widths(const models::VisionConfig& c) {
+  std::vector<int64_t> widths(8, c.hidden_size);
+  if (c.feed_forward == models::FeedForward::kSwiGlu) {
+    widths.insert(widths.end(), {2 * c.intermediate_size, c.intermediate_size});
+  } else {
+    widths.insert(widths.end(), c.feed_forward == models::FeedForward::kQuickGelu ? 4 : 2, c.intermediate_size);
+  }
+  return widths;
+}
+
+// What `layers` layers keep for backward of `rows` rows: with recomputation their inputs, and one layer's all.
+void add_layers(Room& room, int64_t layers, int64_t rows, int64_t input, const std::vector<int64_t>& widths,
+                bool recompute, int64_t size) {
+  if (recompute) room.add(layers, rows * input * size);
+  for (const int64_t width : widths) room.add(recompute ? 1 : layers, rows * width * size);
 }
 
 // The program and its libraries before anything is loaded: LibTorch's tables, mostly.
@@ -61,17 +86,17 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   const int64_t tokens =
       std::max(std::min(groups * per_prompt, q.micro_batch_tokens), q.prompt_tokens + q.completion_tokens);
   const int64_t patches = groups * q.image_tokens * merged;
-  const int64_t decoder = tokens * (q.recompute ? text.layers * text.hidden_size + decoder_values(text)
-                                                : text.layers * decoder_values(text));
-  const int64_t vision =
-      patches * (q.recompute ? model.vision.depth * model.vision.hidden_size + vision_values(model.vision)
-                             : model.vision.depth * vision_values(model.vision));
-  // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows.
-  const int64_t passing = tokens * (2 * text.hidden_size + 3 * text.intermediate_size);
-  const int64_t logits =
-      std::min(tokens, std::max<int64_t>(256, (1 << 22) / text.vocab_size)) * text.vocab_size * kFloat;
-  const int64_t embedding = text.vocab_size * text.hidden_size * size;  // a second gradient, of the output layer
-  m.activations = (decoder + vision + passing) * size + logits + embedding;
+  Room activations;
+  add_layers(activations, text.layers, tokens, text.hidden_size, decoder_widths(text), q.recompute, size);
+  add_layers(activations, model.vision.depth, patches, model.vision.hidden_size, vision_widths(model.vision),
+             q.recompute, size);
+  // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows,
+  // and it makes a second gradient of the embedding.
+  for (const int64_t width : {text.hidden_size, text.hidden_size, 2 * text.intermediate_size, text.intermediate_size})
+    activations.add(1, tokens * width * size);
+  activations.add(1, std::min(tokens, std::max<int64_t>(256, (1 << 22) / text.vocab_size)) * text.vocab_size * kFloat);
+  activations.add(1, text.vocab_size * text.hidden_size * size);
+  m.activations = activations.all();
 
   // Patches of the step's pictures, of as many again that are prepared ahead twice over, and the tower's own two
   // copies.
@@ -82,6 +107,18 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
     if (dtype == at::kFloat)
       m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;
   }
+  // An update's small tensors take the room that the small packed weights have left.
+  Room weights;
+  models::Weights none;
+  for (const auto& parameter : models::parameter_table(model, none)) {
+    int64_t values = 1;
+    for (const int64_t n : parameter.shape) values *= n;
+    weights.add(1, values * size);
+  }
+  const double small = static_cast<double>(weights.small) / static_cast<double>(weights.all());
+  const auto small_of = [small](int64_t bytes) { return static_cast<int64_t>(small * static_cast<double>(bytes)); };
+  m.reused = std::min(small_of(m.packed), small_of(m.gradients) + activations.small);
+  m.returned = m.packed - small_of(m.packed);
   m.program = kProgram;
   return m;
 }

@@ -29,11 +29,12 @@ struct MemoryEstimate {
   int64_t cache = 0;        ///< keys and values of the rollouts
   int64_t pictures = 0;     ///< patches of the step's pictures and of those that are prepared ahead
   int64_t program = 0;      ///< the program and its libraries
+  int64_t returned = 0;     ///< of the packed weights: to the system, when they are freed
+  int64_t reused = 0;       ///< of the packed weights' room: by an update's tensors
 
-  /// Rollouts and updates take turns; gradients live in updates alone. The room of the packed weights stays with the
-  /// allocator, where an update's large tensors do not fit.
+  /// Rollouts and updates take turns; gradients live in updates alone.
   [[nodiscard]] int64_t rollout() const { return standing() + cache; }
-  [[nodiscard]] int64_t update() const { return standing() + gradients + activations; }
+  [[nodiscard]] int64_t update() const { return standing() - returned - reused + gradients + activations; }
   [[nodiscard]] int64_t peak() const { return std::max(rollout(), update()); }
 
  private:

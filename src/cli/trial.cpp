@@ -77,12 +77,13 @@ class Share {
     }
     const auto heads = [&](const Tensor& qkv, int64_t first, int64_t count) { return qkv.narrow(1, first, count); };
     const models::Attend attend = [&](int64_t, const Tensor& qkv_nEH) {
-      return cache->attend(0, rows, heads(qkv_nEH, 0, text_.heads), heads(qkv_nEH, text_.heads, text_.key_heads),
+      return cache->attend(0, heads(qkv_nEH, 0, text_.heads), heads(qkv_nEH, text_.heads, text_.key_heads),
                            heads(qkv_nEH, text_.heads + text_.key_heads, text_.key_heads));
     };
     Tensor x_nD = drawn(kGroups * kSamples);
     for (int64_t step = 0; step < kSteps; ++step) {
       for (nn::DecodeRow& row : rows) row.position = step;
+      cache->begin(rows);
       x_nD = models::decoder_layer(text_, sampling_, 0, x_nD, attend);
     }
   }

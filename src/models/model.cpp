@@ -137,22 +137,30 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
   return head(x_TD.index_select(0, at::tensor(last, at::kLong).to(device())));
 }
 
-Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
-                     std::span<const int64_t> positions, nn::KvCache& cache) const {
-  const TextConfig& text = config().text;
+DecodeInputs Model::decode_inputs(std::span<const int64_t> ids, std::span<const int64_t> positions) const {
   const auto tensor = [](std::span<const int64_t> values) {
     return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
   };
-  const nn::RopeTable table = decoder_rope(text, tensor(positions).expand({3, -1}), device());
+  return {tensor(ids).to(device()), decoder_rope(config().text, tensor(positions).expand({3, -1}), device())};
+}
+
+Tensor Model::decode_step(const DecodeInputs& inputs, nn::KvCache& cache) const {
+  const TextConfig& text = config().text;
   const Attend attend = [&](int64_t layer, const Tensor& qkv_nEH) {
-    nn::apply_rope_(qkv_nEH, text.heads + text.key_heads, table);
-    return cache.attend(layer, rows, qkv_nEH.narrow(1, 0, text.heads), qkv_nEH.narrow(1, text.heads, text.key_heads),
+    nn::apply_rope_(qkv_nEH, text.heads + text.key_heads, inputs.rope);
+    return cache.attend(layer, qkv_nEH.narrow(1, 0, text.heads), qkv_nEH.narrow(1, text.heads, text.key_heads),
                         qkv_nEH.narrow(1, text.heads + text.key_heads, text.key_heads));
   };
-  Tensor x_nD = at::embedding(weights_.embedding, tensor(ids).to(device()));
+  Tensor x_nD = at::embedding(weights_.embedding, inputs.ids_n);
   for (size_t i = 0; i < weights_.layers.size(); ++i)
     x_nD = decoder_layer(text, weights_.layers[i], static_cast<int64_t>(i), x_nD, attend);
   return head(x_nD);
+}
+
+Tensor Model::decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
+                     std::span<const int64_t> positions, nn::KvCache& cache) const {
+  cache.begin(rows);
+  return decode_step(decode_inputs(ids, positions), cache);
 }
 
 std::vector<Parameter> trained_parameters(Model& model) {

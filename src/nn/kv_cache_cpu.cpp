@@ -63,26 +63,33 @@ class BlockKvCache final : public KvCache {
     });
   }
 
-  Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const Tensor& q_nNH, const Tensor& k_nKH,
-                const Tensor& v_nKH) override {
+  void begin(std::span<const DecodeRow> rows, int64_t computed_rows) override {
+    SSL4RL_CHECK(computed_rows == 0, "the block cache computes the rows that there are");
+    rows_.assign(rows.begin(), rows.end());
+    runs_.clear();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      if (i == 0 || rows[i - 1].group != rows[i].group) runs_.emplace_back(row, row);
+      runs_.back().second = row + 1;
+      sample_of(rows[i]).grow(rows[i].position + 1, block_floats());
+    }
+  }
+
+  const std::vector<int64_t>& layout() const override { return no_layout_; }
+
+  Tensor attend(int64_t layer, const Tensor& q_nNH, const Tensor& k_nKH, const Tensor& v_nKH) override {
+    const std::span<const DecodeRow> rows(rows_);
     const int64_t n = q_nNH.size(0), heads = q_nNH.size(1), d = shape_.head_dim, key_heads = shape_.key_heads;
     SSL4RL_CHECK(q_nNH.stride(2) == 1 && q_nNH.stride(1) == d && k_nKH.stride(2) == 1 && v_nKH.stride(2) == 1,
                  "queries with gaps");
     Tensor out = at::zeros({n, heads * d}, q_nNH.options());
-    std::vector<std::pair<int64_t, int64_t>> runs;  // rows of one group: begin, end
-    for (int64_t i = 0; i < n; ++i) {
-      const DecodeRow& row = rows[static_cast<size_t>(i)];
-      if (runs.empty() || rows[static_cast<size_t>(runs.back().first)].group != row.group) runs.emplace_back(i, i);
-      runs.back().second = i + 1;
-      sample_of(row).grow(row.position + 1, block_floats());
-    }
     const float *q = q_nNH.const_data_ptr<float>(), *k = k_nKH.const_data_ptr<float>(),
                 *v = v_nKH.const_data_ptr<float>();
     float* const result = out.mutable_data_ptr<float>();
-    at::parallel_for(0, static_cast<int64_t>(runs.size()) * key_heads, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, static_cast<int64_t>(runs_.size()) * key_heads, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch;
       for (int64_t task = begin; task < end; ++task) {
-        const auto [first, last] = runs[static_cast<size_t>(task / key_heads)];
+        const auto [first, last] = runs_[static_cast<size_t>(task / key_heads)];
         const int64_t head = task % key_heads;
         for (int64_t i = first; i < last; ++i)
           store(sample_of(rows[static_cast<size_t>(i)]), layer, head, rows[static_cast<size_t>(i)].position,
@@ -187,6 +194,10 @@ class BlockKvCache final : public KvCache {
 
   KvShape shape_;
   std::vector<Group> groups_;
+  const std::vector<int64_t> no_layout_;
+  // Of the present step.
+  std::vector<DecodeRow> rows_;
+  std::vector<std::pair<int64_t, int64_t>> runs_;  // rows of one group: begin, end
 };
 
 }  // namespace

@@ -189,11 +189,17 @@ SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSet
     const Tensor rank = (cumulative <= u * cumulative.slice(1, -1)).sum(1, true).clamp_max(p.size(1) - 1);
     ids = order.gather(1, rank).squeeze(1);
   }
-  const Tensor chosen = logp.gather(1, ids.unsqueeze(1)).squeeze(1).to(at::kFloat).cpu().contiguous();
-  ids = ids.cpu().contiguous();
-  const auto* const id_data = ids.const_data_ptr<int64_t>();
-  const auto* const logprob_data = chosen.const_data_ptr<float>();
-  return {{id_data, id_data + ids.size(0)}, {logprob_data, logprob_data + ids.size(0)}, masked.max().item<double>()};
+  // All that the host needs in one copy.
+  const Tensor chosen = logp.gather(1, ids.unsqueeze(1)).squeeze(1);
+  const Tensor results =
+      at::stack({ids.to(at::kDouble), chosen.to(at::kDouble), masked.to(at::kDouble)}).cpu().contiguous();
+  const auto rows = static_cast<size_t>(results.size(1));
+  const std::span<const double> values(results.const_data_ptr<double>(), 3 * rows);
+  SampledTokens drawn;
+  for (const double id : values.subspan(0, rows)) drawn.ids.push_back(static_cast<int64_t>(id));
+  for (const double logprob : values.subspan(rows, rows)) drawn.logprobs.push_back(static_cast<float>(logprob));
+  for (const double mass : values.subspan(2 * rows)) drawn.masked_mass = std::max(drawn.masked_mass, mass);
+  return drawn;
 }
 
 }  // namespace ssl4rl::nn

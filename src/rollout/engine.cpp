@@ -10,6 +10,7 @@
 #include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/base/stopwatch.h"
+#include "ssl4rl/models/step_recorder.h"
 
 namespace ssl4rl::rollout {
 namespace {
@@ -37,6 +38,7 @@ class Session {
         poll_(poll),
         on_finished_(finished),
         cache_(model_.make_cache()) {
+    if (limits.record_steps) recorder_.emplace(model_, *cache_);
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
       result_.completions.emplace_back(static_cast<size_t>(request.samples));
@@ -110,7 +112,7 @@ class Session {
       ids.push_back(completion.ids.back());
       positions.push_back(requests_[r.request].prompt->next_position + position);
     }
-    extend(model_.decode(rows, ids, positions, *cache_), 0);
+    extend(recorder_ ? recorder_->decode(rows, ids, positions) : model_.decode(rows, ids, positions, *cache_), 0);
   }
 
   // Draws a token for each running sample from `begin` on and takes out those that end with it.
@@ -171,6 +173,7 @@ class Session {
   const Engine::Poll& poll_;
   const Engine::Finished& on_finished_;
   std::unique_ptr<nn::KvCache> cache_;
+  std::optional<models::StepRecorder> recorder_;
   Generation result_;
   std::vector<Running> running_;  // samples of one request stand together
   std::vector<int64_t> unfinished_;
@@ -207,6 +210,12 @@ void RolloutConfig::describe(config::Section& section) {
           "room for keys and values while sampling, in GiB; prompts wait until there is room for them and the longest "
           "completions. What is sampled does not depend on it")
       .changeable();
+  section.add("cuda_graphs", cuda_graphs)
+      .help(
+          "on CUDA: record decoding steps and repeat them, so that the host's part in them falls away; where models "
+          "are "
+          "small that is most of the time")
+      .changeable("sums may differ in their last bits");
   section.add("stop", stop).help("texts that end a sample; kept in it");
   section.add("replay", replay)
       .unset_means("sample")
@@ -217,13 +226,14 @@ int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType d
   return 2 * config.layers * config.key_heads * config.head_dim * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-EngineLimits limits_for(const models::Model& model, std::optional<double> kv_cache_gib) {
+EngineLimits limits_for(const models::Model& model, const RolloutConfig& config) {
   constexpr int64_t kDefault = int64_t{4} << 30;
   int64_t bytes =
       model.device().is_cpu() ? std::min(kDefault, available_memory().value_or(4 * kDefault) / 4) : kDefault;
-  if (kv_cache_gib) bytes = static_cast<int64_t>(*kv_cache_gib * (1 << 30));
+  if (config.kv_cache_gib) bytes = static_cast<int64_t>(*config.kv_cache_gib * (1 << 30));
   EngineLimits limits;
   limits.cache_tokens = std::max<int64_t>(1, bytes / cache_bytes_per_token(model.config().text, model.dtype()));
+  limits.record_steps = config.cuda_graphs && model.device().is_cuda();
   return limits;
 }
 

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "ssl4rl/models/step_recorder.h"
 #include "support/model_cases.h"
 
 namespace ssl4rl::rollout {
@@ -96,6 +97,44 @@ TEST_F(EngineTest, KeptFeaturesOfImagesTakeThePlaceOfTheTower) {
   const Generation again = generate(2, plan);
   for (size_t i = 0; i < prompts_.size(); ++i)
     for (size_t s = 0; s < 2; ++s) EXPECT_EQ(again.completions[i][s].ids, drawn.completions[i][s].ids) << cases_[i].id;
+}
+
+// Recorded steps are filled up and repeated; on the CPU the work is done anew on the same tensors.
+TEST_F(EngineTest, RecordedStepsDrawWhatStepsOfTheirOwnDraw) {
+  model_ = load_tiny(tiny_model(), at::kDouble);
+  const SamplingPlan plan{{1, 1, 0}, 70, {}, 5};
+  const Generation plain = generate(3, plan), recorded = generate(3, plan, {.record_steps = true});
+  const Generation admitted = generate(3, plan, {.cache_tokens = 700, .record_steps = true});
+  std::set<size_t> lengths;
+  for (size_t i = 0; i < prompts_.size(); ++i)
+    for (size_t s = 0; s < 3; ++s) {
+      lengths.insert(plain.completions[i][s].ids.size());
+      EXPECT_EQ(recorded.completions[i][s].ids, plain.completions[i][s].ids) << cases_[i].id;
+      EXPECT_EQ(admitted.completions[i][s].ids, plain.completions[i][s].ids) << cases_[i].id;
+      for (size_t t = 0; t < plain.completions[i][s].logprobs.size(); ++t)
+        EXPECT_NEAR(recorded.completions[i][s].logprobs[t], plain.completions[i][s].logprobs[t], 1e-6);
+    }
+  EXPECT_GT(lengths.size(), 1U) << "samples end at different steps";
+}
+
+TEST_F(EngineTest, MostStepsRepeatOneThatWasRecorded) {
+  const at::NoGradGuard no_grad;
+  model_ = load_tiny(tiny_model(), at::kDouble);
+  const auto cache = model_->make_cache();
+  models::StepRecorder recorder(*model_, *cache);
+  const int64_t group = cache->add_group(prompts_[0].length(), 3);
+  (void)model_->prefill(std::vector<const models::Prompt*>{&prompts_[0]}, std::vector<int64_t>{group}, *cache);
+  const auto step = [&](int64_t position, std::vector<nn::DecodeRow> rows) {
+    for (nn::DecodeRow& row : rows) row = {group, row.sample, position};
+    const std::vector<int64_t> ids(rows.size(), 5), positions(rows.size(), prompts_[0].next_position + position);
+    return recorder.decode(rows, ids, positions).clone();
+  };
+  for (int64_t position = 0; position < 60; ++position) (void)step(position, {{0, 0}, {0, 1}, {0, 2}});
+  EXPECT_EQ(recorder.recorded(), 1U);
+  (void)step(60, {{0, 0}, {0, 2}});
+  EXPECT_EQ(recorder.recorded(), 1U) << "two rows are filled up like three";
+  for (int64_t position = 61; position < 70; ++position) (void)step(position, {{0, 0}, {0, 2}});
+  EXPECT_EQ(recorder.recorded(), 2U) << "from position 64 on a step reaches further";
 }
 
 // The products' rows depend on themselves alone (nn/packed_matrix.h), and so does all the rest.

@@ -14,8 +14,15 @@
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/nn/kv_cache.h"
 #include "ssl4rl/nn/logprob.h"
+#include "ssl4rl/nn/rope.h"
 
 namespace ssl4rl::models {
+
+/// What a decoding step reads besides the cache, on the model's device.
+struct DecodeInputs {
+  at::Tensor ids_n;
+  nn::RopeTable rope;
+};
 
 class Model {
  public:
@@ -58,6 +65,9 @@ class Model {
   /// One token further for each row: ids and positions [n] → logits [n, V].
   [[nodiscard]] at::Tensor decode(std::span<const nn::DecodeRow> rows, std::span<const int64_t> ids,
                                   std::span<const int64_t> positions, nn::KvCache& cache) const;
+  /// decode() in parts: what goes to the device, and the work that is done there, behind cache.begin().
+  [[nodiscard]] DecodeInputs decode_inputs(std::span<const int64_t> ids, std::span<const int64_t> positions) const;
+  [[nodiscard]] at::Tensor decode_step(const DecodeInputs& inputs, nn::KvCache& cache) const;
   [[nodiscard]] std::unique_ptr<nn::KvCache> make_cache() const;
 
   /// The same model on `device`; tensors that are there already are shared.

@@ -24,14 +24,23 @@ class KvCache {
   [[nodiscard]] virtual int64_t add_group(int64_t prompt_tokens, int64_t samples) = 0;
   /// Stores one layer of a group's prompt: k and v [P, K, H], keys rotated.
   virtual void store_prompt(int64_t group, int64_t layer, const at::Tensor& k_PKH, const at::Tensor& v_PKH) = 0;
-  /// Appends each row's key and value and attends to prompt and own tokens. q [n, N, H], k and v [n, K, H], rotated
-  /// → [n, N * H]. Rows of one group stand together.
-  [[nodiscard]] virtual at::Tensor attend(int64_t layer, std::span<const DecodeRow> rows, const at::Tensor& q_nNH,
-                                          const at::Tensor& k_nKH, const at::Tensor& v_nKH) = 0;
+  /// Begins a decode step of these rows, of which those of one group stand together. computed_rows: attend() is called
+  /// with so many rows, the last ones of which mean nothing; 0: with these.
+  virtual void begin(std::span<const DecodeRow> rows, int64_t computed_rows = 0) = 0;
+  /// Where two steps have the same, attend() does the same work on the same tensors, which differ in their contents
+  /// alone. Empty: it cannot be told.
+  [[nodiscard]] virtual const std::vector<int64_t>& layout() const = 0;
+  /// Appends the key and value of each of the step's rows and attends to prompt and own tokens. q [n, N, H], k and v
+  /// [n, K, H], rotated → [n, N * H].
+  [[nodiscard]] virtual at::Tensor attend(int64_t layer, const at::Tensor& q_nNH, const at::Tensor& k_nKH,
+                                          const at::Tensor& v_nKH) = 0;
   /// Frees what a finished sample owns; the other samples and the prompt stay.
   virtual void drop_sample(int64_t group, int64_t sample) = 0;
   virtual void drop_group(int64_t group) = 0;
 };
+
+/// Rows that a step of so many is filled up to, so that steps are alike.
+[[nodiscard]] int64_t step_rows(int64_t rows);
 
 struct KvShape {
   int64_t layers = 0, key_heads = 0, head_dim = 0;
@@ -40,6 +49,6 @@ struct KvShape {
 /// The cache for tensors like `example`: blocks and fused loops for float32 on the CPU, ATen's operators for the rest.
 [[nodiscard]] std::unique_ptr<KvCache> make_kv_cache(const KvShape& shape, const at::TensorOptions& options);
 /// The one of ATen's operators, for any device and type.
-[[nodiscard]] std::unique_ptr<KvCache> make_reference_kv_cache(const KvShape& shape, const at::TensorOptions& options);
+[[nodiscard]] std::unique_ptr<KvCache> make_batched_kv_cache(const KvShape& shape, const at::TensorOptions& options);
 
 }  // namespace ssl4rl::nn

@@ -28,6 +28,7 @@ struct RolloutConfig {
   int64_t max_completion_length = 512;  ///< tokens
   std::optional<int64_t> max_prompt_length;
   std::optional<double> kv_cache_gib;
+  bool cuda_graphs = false;
   std::vector<std::string> stop;
   std::optional<std::filesystem::path> replay;
 
@@ -61,10 +62,11 @@ struct Completion {
 struct EngineLimits {
   int64_t cache_tokens = 1 << 18;  ///< prompts and the most that their samples may grow to
   int64_t prefill_tokens = 8192;   ///< prompt tokens in one forward
+  bool record_steps = false;       ///< decoding steps are recorded and repeated (models/step_recorder.h)
 };
 
-/// A cache of that many GiB; unset: 4 GiB, but on the CPU no more than a quarter of the available memory.
-[[nodiscard]] EngineLimits limits_for(const models::Model& model, std::optional<double> kv_cache_gib = {});
+/// A cache of RolloutConfig::kv_cache_gib; unset: 4 GiB, but on the CPU no more than a quarter of the available memory.
+[[nodiscard]] EngineLimits limits_for(const models::Model& model, const RolloutConfig& config = {});
 /// Bytes of keys and values of one token.
 [[nodiscard]] int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType dtype);
 
