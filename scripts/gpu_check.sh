@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the program on a CUDA device: log-probs as on the CPU, a short training, speed, memory; one summary at the end.
+# Checks the program on a CUDA device: log-probs as on the CPU, short trainings, speed, memory; one summary at the end.
 #
 #   scripts/gpu_check.sh [--model DIR] [--preset NAME] [--steps N]
 #
@@ -101,7 +101,24 @@ else
 fi
 summary+=("memory of the training: $(peak_memory)")
 
-# 4. Speed.
+# 4. Recorded decoding steps: the same training, whose sampler must agree with its trainer.
+if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set run.name=recorded --set rollout.cuda_graphs=true; then
+    last=$(tail -n 1 "$folder/runs/recorded/metrics.jsonl")
+    summary+=("with rollout.cuda_graphs: log-prob gap $(field logprob_gap/mean), $(field tokens/s) tokens/s")
+else
+    failures+=("training with rollout.cuda_graphs")
+fi
+
+# 5. The optimiser's state in bfloat16, and optimiser and reference in the host's memory.
+if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set run.name=offloaded --set train.optimizer_dtype=bfloat16 \
+    --set algorithm.beta=0.01 --set train.offload='[optimizer, reference]'; then
+    last=$(tail -n 1 "$folder/runs/offloaded/metrics.jsonl")
+    summary+=("with train.offload: loss $(field loss), $(field tokens/s) tokens/s")
+else
+    failures+=("training with train.offload")
+fi
+
+# 6. Speed.
 bench() {
     local output
     if output=$("$ssl4rl" bench --quiet --device "$device" "$@"); then
@@ -111,8 +128,10 @@ bench() {
     fi
 }
 watch_memory
-bench --preset "$preset" --num-generations 8,32
-[ -z "$model" ] || bench --model "$model" --num-generations 8,32
+for graphs in "" --cuda-graphs; do
+    bench --preset "$preset" --num-generations 8,32 $graphs
+    [ -z "$model" ] || bench --model "$model" --num-generations 8,32 $graphs
+done
 summary+=("memory of bench: $(peak_memory)")
 
 echo

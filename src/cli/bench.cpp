@@ -27,7 +27,7 @@ struct Options {
   std::vector<int64_t> prompts{4}, samples{8}, new_tokens{64}, image_sizes{252}, prompt_tokens;
   int64_t images = 2, micro_batch_tokens = 16384;
   int repeats = 3;
-  bool gradient_checkpointing = false, json = false;
+  bool gradient_checkpointing = false, cuda_graphs = false, json = false;
 };
 
 // A model of the preset's shape with random weights; nothing of it stays on the disk.
@@ -66,7 +66,7 @@ std::vector<BenchShape> shapes_of(const Options& options) {
       for (const int64_t prompts : options.prompts)
         for (const int64_t length : options.new_tokens)
           for (const int64_t samples : options.samples)
-            shapes.push_back({prompts, samples, length, options.images, size, tokens});
+            shapes.push_back({prompts, samples, length, options.images, size, tokens, options.cuda_graphs});
   return shapes;
 }
 
@@ -172,6 +172,7 @@ int run(App& app, const Options& options) {
       {"device", runtime.device.str()},
       {"threads", at::get_num_threads()},
       {"gradient_checkpointing", options.gradient_checkpointing},
+      {"cuda_graphs", options.cuda_graphs},
       {"machine",
        {{"sgemm_gflops", rounded(machine.flops / 1e9)}, {"read_gb_per_s", rounded(machine.bytes_per_second / 1e9)}}}};
   Progress progress(app.log(), "measuring", std::ssize(shapes));
@@ -224,6 +225,7 @@ Action add_bench(CLI::App& command) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->type_name("N");
+  command.add_flag("--cuda-graphs", options->cuda_graphs, "on CUDA: record decoding steps (rollout.cuda_graphs)");
   command.add_flag("--gradient-checkpointing", options->gradient_checkpointing,
                    "keep only each layer's input for backward");
   command.add_option("--repeats", options->repeats, "measurements of each shape, after one that warms up")

@@ -108,7 +108,7 @@ GenerationSpeed measure_generation(const models::Model& model, const std::vector
   rollout::SamplingPlan plan;
   plan.max_new_tokens = shape.new_tokens;
   plan.past_end = true;
-  const rollout::Engine engine(model);
+  const rollout::Engine engine(model, rollout::limits_for(model, {.cuda_graphs = shape.cuda_graphs}));
   std::vector<double> seconds, prefill;
   GenerationSpeed speed;
   for (int repeat = 0; repeat <= repeats; ++repeat) {

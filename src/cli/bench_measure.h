@@ -21,6 +21,7 @@ struct BenchShape {
   int64_t prompts = 4, samples = 8, new_tokens = 64;
   int64_t images = 2, image_size = 252;  ///< of each prompt; pixels a side
   std::optional<int64_t> prompt_tokens;  ///< filled up with words; unset: a short question
+  bool cuda_graphs = false;
 };
 
 /// Prompts with drawn pictures. Throws Error where the pictures alone are longer than prompt_tokens.
