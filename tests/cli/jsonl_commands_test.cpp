@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "../../src/cli/output_lines.h"
-#include "ssl4rl/io/jsonl.h"
 #include "support/data.h"
 #include "support/images.h"
+#include "support/json_lines.h"
 #include "support/program.h"
 
 namespace ssl4rl {
@@ -27,11 +27,6 @@ class JsonlCommands : public testing::Test {
     for (const Json& json : lines) text += json.dump() + "\n";
     io::write_file(path(name), text);
     return path(name).string();
-  }
-  static std::vector<Json> lines_of(const fs::path& file) {
-    std::vector<Json> lines;
-    io::for_each_json_line(file, [&](Json&& json, int64_t) { lines.push_back(std::move(json)); });
-    return lines;
   }
   Outcome score(const std::string& input) const {
     return run_program(
@@ -95,12 +90,12 @@ TEST_F(JsonlCommands, LinesThatAskTheSameAreScoredAsIfAlone) {
                           line("How many degrees?", ""), line("Other?", "90"), line("How many degrees?", "90")};
   for (size_t i = 0; i < lines.size(); ++i) lines[i]["id"] = i;
   ASSERT_EQ(score(write("in.jsonl", lines)).status, 0);
-  const auto together = lines_of(path("scores.jsonl"));
+  const auto together = json_lines(path("scores.jsonl"));
   ASSERT_EQ(together.size(), lines.size());
   for (size_t i = 0; i < lines.size(); ++i) {
     EXPECT_EQ(together[i]["id"], i);
     ASSERT_EQ(score(write("one.jsonl", {lines[i]})).status, 0);
-    const Json alone = lines_of(path("scores.jsonl"))[0];
+    const Json alone = json_lines(path("scores.jsonl"))[0];
     EXPECT_EQ(together[i]["prompt_ids"], alone["prompt_ids"]);
     EXPECT_EQ(together[i]["token_ids"], alone["token_ids"]);
     EXPECT_NEAR(together[i]["sum"].get<double>(), alone["sum"].get<double>(), 1e-5);
@@ -118,7 +113,7 @@ TEST_F(JsonlCommands, MinPOfOneIsGreedyAtAnyTemperature) {
     const Outcome outcome = run_program(arguments);
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     std::vector<Json> all;
-    for (const Json& json : lines_of(path("out.jsonl"))) all.push_back(json["token_ids"]);
+    for (const Json& json : json_lines(path("out.jsonl"))) all.push_back(json["token_ids"]);
     return all;
   };
   EXPECT_EQ(ids({"--min-p", "1", "--temperature", "3"}), ids({"--temperature", "0"}));
@@ -142,7 +137,7 @@ TEST_F(JsonlCommands, OutputGoesOnBehindTheLastWholeInput) {
   out.write({{"n", 40}});
   out.finish();
   std::vector<int> numbers;
-  for (const Json& json : lines_of(path("o.jsonl"))) numbers.push_back(json["n"]);
+  for (const Json& json : json_lines(path("o.jsonl"))) numbers.push_back(json["n"]);
   EXPECT_EQ(numbers, (std::vector<int>{0, 1, 2, 3, 40}));
 }
 

@@ -7,6 +7,7 @@
 #include "ssl4rl/io/jsonl.h"
 #include "support/data.h"
 #include "support/images.h"
+#include "support/json_lines.h"
 #include "support/program.h"
 
 namespace ssl4rl {
@@ -34,11 +35,6 @@ class Program : public testing::Test {
             "answer}\n" +
             "rollout: {num_generations: 2, max_completion_length: 4}\ntrain: {steps: 2, prompts_per_step: 2}\n" +
             extra);
-  }
-  static std::vector<Json> lines_of(const fs::path& file) {
-    std::vector<Json> lines;
-    io::for_each_json_line(file, [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
-    return lines;
   }
   // One message on standard error, none on standard output, this status.
   static void expect_error(const Outcome& outcome, int status, const std::string& part) {
@@ -117,7 +113,7 @@ TEST_F(Program, AFullDiskIsOneMessageAndLosesNothing) {
   const Outcome outcome =
       run_program({"train", "--config", write_run().string(), "--quiet"}, "trap '' XFSZ; ulimit -f 400;");
   expect_error(outcome, 1, "cannot be written: File too large");
-  EXPECT_EQ(lines_of(path("runs/run/metrics.jsonl")).size(), 2u);
+  EXPECT_EQ(json_lines(path("runs/run/metrics.jsonl")).size(), 2u);
   for (const auto& entry : fs::directory_iterator(path("runs/run/checkpoints")))
     ADD_FAILURE() << entry.path() << " is half a checkpoint";
   const Outcome again = run_program({"train", "--config", write_run().string(), "--resume", "auto"});
@@ -133,7 +129,7 @@ TEST_F(Program, ARunWritesItsDirectoryAndIsNotOverwritten) {
                            "completions/step-000002.jsonl", "checkpoints/step-000002/model.safetensors",
                            "checkpoints/step-000002/trainer/state.json", "checkpoints/step-000002/manifest.json"})
     EXPECT_TRUE(fs::exists(run / file)) << file;
-  EXPECT_EQ(lines_of(run / "metrics.jsonl").size(), 2u);
+  EXPECT_EQ(json_lines(run / "metrics.jsonl").size(), 2u);
   const Outcome second = run_program({"train", "--config", write_run().string()});
   expect_error(second, 2, "--resume auto");
   const Outcome resumed = run_program({"train", "--config", write_run().string(), "--resume", "auto"});
@@ -144,7 +140,7 @@ TEST_F(Program, ARunWritesItsDirectoryAndIsNotOverwritten) {
   const Outcome copy =
       run_program({"train", "--config", (run / "config.yaml").string(), "--set", "run.name=copy", "--quiet"});
   EXPECT_EQ(copy.status, 0) << copy.err;
-  EXPECT_EQ(lines_of(run / "metrics.jsonl")[1]["loss"], lines_of(path("runs/copy/metrics.jsonl"))[1]["loss"]);
+  EXPECT_EQ(json_lines(run / "metrics.jsonl")[1]["loss"], json_lines(path("runs/copy/metrics.jsonl"))[1]["loss"]);
   const Outcome inspected = run_program({"inspect", (run / "checkpoints/step-000002").string()});
   EXPECT_EQ(inspected.status, 0);
   EXPECT_NE(inspected.out.find("all files match manifest.json"), std::string::npos);
@@ -190,7 +186,7 @@ TEST_F(Program, TheFirstSignalSavesAndEndsWithItsStatus) {
     const auto checkpoints = path("runs/" + name + "/checkpoints");
     ASSERT_TRUE(fs::exists(checkpoints));
     ASSERT_EQ(std::distance(fs::directory_iterator(checkpoints), {}), 1);
-    const auto lines = lines_of(path("runs/" + name + "/metrics.jsonl"));
+    const auto lines = json_lines(path("runs/" + name + "/metrics.jsonl"));
     EXPECT_EQ(io::read_json(fs::directory_iterator(checkpoints)->path() / "trainer/state.json")["step"].get<size_t>(),
               lines.size());
   }
@@ -202,11 +198,11 @@ TEST_F(Program, BrokenImagesAreSkippedAndNamed) {
                                        path("out").string(), "--set", "data.holdout_fraction=0"});
   EXPECT_EQ(outcome.status, 0) << outcome.err;
   EXPECT_NE(outcome.err.find("broken.png"), std::string::npos);
-  EXPECT_EQ(lines_of(path("out/puzzles.jsonl")).size(), 40u);
+  EXPECT_EQ(json_lines(path("out/puzzles.jsonl")).size(), 40u);
   const Json audit = io::read_json(path("out/audit.json"));
   EXPECT_EQ(audit["tasks"]["rotation"]["count"], 40);
   EXPECT_EQ(audit["tasks"]["rotation"]["skipped"][0]["source"], "broken.png");
-  for (const Json& line : lines_of(path("out/puzzles.jsonl"))) {
+  for (const Json& line : json_lines(path("out/puzzles.jsonl"))) {
     EXPECT_EQ(line["images"].size(), 2u) << "the original and its turned copy";
     EXPECT_EQ(line["messages"][0]["content"].size(), 3u) << "two images and the question";
     for (const auto& image : line["images"]) EXPECT_TRUE(fs::exists(path("out") / image.get<std::string>()));
@@ -229,7 +225,7 @@ TEST_F(Program, RewardScoresTextsWithoutAModel) {
   const Outcome outcome = run_program({"reward", "--puzzles", puzzles.string(), "--responses", responses.string(),
                                        "--output", path("out.jsonl").string(), "--set", "reward.format=0.5"});
   ASSERT_EQ(outcome.status, 0) << outcome.err;
-  const auto lines = lines_of(path("out.jsonl"));
+  const auto lines = json_lines(path("out.jsonl"));
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[0]["reward"], 0.5);
   EXPECT_EQ(lines[0]["extracted"], "2,1,4,3");
@@ -253,21 +249,21 @@ TEST_F(Program, GenerateAndScoreAgree) {
       run_program({"generate", "--model", model(), "--input", input.string(), "--output", path("out.jsonl").string(),
                    "--max-new-tokens", "6", "--num-generations", "2"});
   ASSERT_EQ(generated.status, 0) << generated.err;
-  const auto samples = lines_of(path("out.jsonl"));
+  const auto samples = json_lines(path("out.jsonl"));
   ASSERT_EQ(samples.size(), 4u);
   EXPECT_EQ(samples[1]["id"], "a");
   EXPECT_EQ(samples[1]["sample"], 1);
   EXPECT_EQ(samples[1]["mark"], 7) << "unknown fields are copied";
   std::string to_score;
   for (size_t i = 0; i < samples.size(); ++i) {
-    Json line = lines_of(input)[i / 2];
+    Json line = json_lines(input)[i / 2];
     line["completion_ids"] = samples[i]["token_ids"];
     to_score += line.dump() + "\n";
   }
   const Outcome scored =
       run_program({"score", "--model", model(), "--input", write("score.jsonl", to_score).string(), "--output", "-"});
   ASSERT_EQ(scored.status, 0) << scored.err;
-  const auto rows = lines_of(write("scored.jsonl", scored.out));
+  const auto rows = json_lines(write("scored.jsonl", scored.out));
   ASSERT_EQ(rows.size(), 4u);
   for (size_t i = 0; i < 4; ++i) {
     EXPECT_EQ(rows[i]["prompt_ids"].size(), samples[i]["prompt_tokens"].get<size_t>());
@@ -288,7 +284,7 @@ TEST_F(Program, ABenchmarksPromptsAndScoresNeedNoModel) {
   const std::string file = write("own.tsv", tsv).string(), out = path("out").string();
   const Outcome asked = run_program({"eval", "--bench", file, "--dry-run", "--output", out});
   ASSERT_EQ(asked.status, 0) << asked.err;
-  const auto prompts = lines_of(path("out/own/prompts.jsonl"));
+  const auto prompts = json_lines(path("out/own/prompts.jsonl"));
   ASSERT_EQ(prompts.size(), 3u);
   EXPECT_NE(prompts[2]["messages"].dump().find("A. red"), std::string::npos);
 
@@ -321,7 +317,7 @@ TEST_F(Program, TheDemoPresetIsATrainableModelWithPictures) {
   const Outcome evaluated = run_program(
       {"eval", "--bench", "rotation", "--model", path("runs/sft/checkpoints/step-000001").string(), "--limit", "5"});
   EXPECT_EQ(evaluated.status, 0) << evaluated.err;
-  EXPECT_EQ(lines_of(path("runs/sft/eval/rotation/predictions.jsonl")).size(), 6u)
+  EXPECT_EQ(json_lines(path("runs/sft/eval/rotation/predictions.jsonl")).size(), 6u)
       << "a fingerprint and five predictions";
   expect_error(run_program({"init", "--preset", "demo", "--output", path("demo").string()}), 2,
                "holds a model already");

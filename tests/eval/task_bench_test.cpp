@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ssl4rl/io/file.h"
-#include "ssl4rl/io/jsonl.h"
 #include "support/images.h"
+#include "support/json_lines.h"
 #include "support/model_cases.h"
 #include "support/temporary_folder.h"
 
@@ -39,11 +39,7 @@ class TaskBenchTest : public testing::Test {
     return run_task_bench(bench_, *model_, model, folder_.path() / "out", log_, poll);
   }
   [[nodiscard]] fs::path predictions() const { return folder_.path() / "out/rotation/predictions.jsonl"; }
-  [[nodiscard]] std::vector<Json> lines() const {
-    std::vector<Json> all;
-    io::for_each_json_line(predictions(), [&](Json&& line, int64_t) { all.push_back(std::move(line)); });
-    return all;
-  }
+  [[nodiscard]] std::vector<Json> lines() const { return json_lines(predictions()); }
 
   TemporaryFolder folder_;
   std::unique_ptr<models::Model> model_;

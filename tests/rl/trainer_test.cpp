@@ -8,11 +8,11 @@
 #include <csignal>
 #include <nlohmann/json.hpp>
 
-#include "ssl4rl/io/jsonl.h"
 #include "ssl4rl/rl/conflict.h"
 #include "ssl4rl/rl/supervised.h"
 #include "support/errors.h"
 #include "support/images.h"
+#include "support/json_lines.h"
 #include "support/model_cases.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
@@ -149,10 +149,7 @@ class TrainerTest : public testing::Test {
     for (const auto& [name, tensor] : left) EXPECT_TRUE(at::equal(tensor, right.at(name))) << name;
   }
   [[nodiscard]] static std::vector<Json> metrics_of(const std::string& name) {
-    std::vector<Json> lines;
-    io::for_each_json_line(run_folder(name) / "metrics.jsonl",
-                           [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
-    return lines;
+    return json_lines(run_folder(name) / "metrics.jsonl");
   }
 
   inline static std::unique_ptr<TemporaryFolder> folder_;
@@ -339,9 +336,7 @@ TEST_F(TrainerTest, CompletionsAreWrittenWithTheirRewards) {
   Plan plan;
   plan.steps = 1;
   ASSERT_EQ(run("run", plan), 0);
-  std::vector<Json> lines;
-  io::for_each_json_line(run_folder("run") / "completions/step-000001.jsonl",
-                         [&](Json&& line, int64_t) { lines.push_back(std::move(line)); });
+  const std::vector<Json> lines = json_lines(run_folder("run") / "completions/step-000001.jsonl");
   ASSERT_EQ(lines.size(), 12u);
   const Json& line = lines[4];
   EXPECT_EQ(line["step"], 1);
