@@ -61,10 +61,11 @@ std::string gib(int64_t bytes) { return fmt::format("{:.2f}", static_cast<double
 std::string line(const char* label, const std::string& where, const MemoryEstimate& m) {
   return fmt::format(
       "{:<10} {} GiB {}: weights {}, gradients {}, optimiser {}, {}activations {}; while sampling: packed weights {}, "
-      "cache {}; pictures {}, program {}\n",
+      "cache {}; pictures {}, program {}{}\n",
       label, gib(m.peak()), where, gib(m.weights), gib(m.gradients), gib(m.optimizer),
       m.reference > 0 ? "reference " + gib(m.reference) + ", " : "", gib(m.activations), gib(m.packed), gib(m.cache),
-      gib(m.pictures), gib(m.program));
+      gib(m.pictures), gib(m.program),
+      m.collected > 0 ? ", all ranks' optimiser on rank 0 while saving " + gib(m.collected) : "");
 }
 
 }  // namespace
@@ -73,9 +74,13 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   const auto size = static_cast<int64_t>(c10::elementSize(dtype));
   constexpr int64_t kFloat = 4;
   MemoryEstimate m;
-  m.weights = q.values * size;
-  m.gradients = q.trained * size;
-  m.optimizer = q.trained * (2 * q.moment_bytes + (size < kFloat ? kFloat : 0));
+  const int64_t trained = q.trained * (q.adapters ? kFloat : size);
+  const int64_t state = q.trained * (2 * q.moment_bytes + (size < kFloat && !q.adapters ? kFloat : 0));
+  m.weights = q.values * size + (q.adapters ? trained : 0);
+  m.gradients = trained;
+  m.optimizer = state / q.ranks;
+  m.checkpoint = (q.adapters ? trained : m.weights) + state;
+  if (q.ranks > 1) m.collected = state;
   if (q.reference) m.reference = q.trained * size;  // frozen parts are shared
 
   const models::TextConfig& text = model.text;
@@ -126,6 +131,7 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
 std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question, at::ScalarType dtype,
                         const std::string& device) {
   MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
+  gpu.collected = 0;                            // lies on the host
   // The reference is on the GPU between rollout and update, when there are no gradients, which are as large.
   int64_t host = 0;
   if (question.offload_optimizer) host += std::exchange(gpu.optimizer, 0);

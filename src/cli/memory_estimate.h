@@ -11,7 +11,7 @@
 namespace ssl4rl::cli {
 
 struct MemoryQuestion {
-  int64_t values = 0, trained = 0;                                     ///< parameters
+  int64_t values = 0, trained = 0;                                     ///< parameters; adapters are not among `values`
   int64_t micro_batch_tokens = 0;                                      ///< of an update's forward and backward
   int64_t prompt_tokens = 0, image_tokens = 0, completion_tokens = 0;  ///< of one prompt, and the longest completion
   int64_t samples = 1, prompts = 1;  ///< per prompt, and prompts that are sampled together; samples 0: no rollouts
@@ -19,11 +19,15 @@ struct MemoryQuestion {
   bool reference = false;            ///< a reference model
   int64_t moment_bytes = 4;          ///< of one of AdamW's two moments (train.optimizer_dtype)
   bool offload_optimizer = false, offload_reference = false;  ///< train.offload, on a GPU
+  bool adapters = false;             ///< these are trained, in float32
+  int64_t ranks = 1;                 ///< that share the optimiser's state
 };
 
-/// Bytes.
+/// Bytes, of one rank (rank 0, where they differ).
 struct MemoryEstimate {
   int64_t weights = 0, gradients = 0, optimizer = 0, reference = 0;
+  int64_t checkpoint = 0;   ///< its weights and all ranks' optimiser; no memory
+  int64_t collected = 0;    ///< the other ranks' optimiser, which rank 0 collects on the host to save it
   int64_t activations = 0;  ///< what an update keeps for backward, and its largest passing tensors
   int64_t packed = 0;       ///< the weights' second copy while sampling (models::pack_weights)
   int64_t cache = 0;        ///< keys and values of the rollouts
@@ -32,9 +36,12 @@ struct MemoryEstimate {
   int64_t returned = 0;     ///< of the packed weights: to the system, when they are freed
   int64_t reused = 0;       ///< of the packed weights' room: by an update's tensors
 
-  /// Rollouts and updates take turns; gradients live in updates alone.
-  [[nodiscard]] int64_t rollout() const { return standing() + cache; }
-  [[nodiscard]] int64_t update() const { return standing() - returned - reused + gradients + activations; }
+  /// Rollouts and updates take turns; gradients live in updates alone, collected state from a checkpoint to the next
+  /// update.
+  [[nodiscard]] int64_t rollout() const { return standing() + cache + collected; }
+  [[nodiscard]] int64_t update() const {
+    return standing() - returned - reused + gradients + activations + collected;
+  }
   [[nodiscard]] int64_t peak() const { return std::max(rollout(), update()); }
 
  private:

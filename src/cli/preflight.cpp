@@ -1,9 +1,10 @@
 #include "preflight.h"
 
 #include <ATen/ATen.h>
+#include <fmt/chrono.h>
 
 #include <algorithm>
-#include <limits>
+#include <ctime>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
@@ -12,7 +13,6 @@
 #include "ssl4rl/rl/run.h"
 
 namespace ssl4rl::cli {
-namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kDrawn = 8;  // prompts that stand for all
@@ -23,50 +23,6 @@ int64_t count_of(const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
   return count;
-}
-
-// Values of the adapters on the decoder's products.
-int64_t adapter_values(const models::LoraConfig& lora, const models::TextConfig& c) {
-  const int64_t query = c.heads * c.head_dim, key = c.key_heads * c.head_dim;
-  const std::map<std::string, int64_t> sides{{"q_proj", c.hidden_size + query},
-                                             {"k_proj", c.hidden_size + key},
-                                             {"v_proj", c.hidden_size + key},
-                                             {"o_proj", c.hidden_size + query},
-                                             {"gate_proj", c.hidden_size + c.intermediate_size},
-                                             {"up_proj", c.hidden_size + c.intermediate_size},
-                                             {"down_proj", c.hidden_size + c.intermediate_size}};
-  int64_t values = 0;
-  for (const std::string& target : lora.targets)
-    if (const auto found = sides.find(target); found != sides.end()) values += found->second;
-  return values * lora.rank * c.layers;
-}
-
-// Of each new checkpoint that will lie there at once, the one being written included; and of one of them.
-struct DiskNeed {
-  int64_t checkpoint = 0, count = 0, free = 0;
-};
-
-DiskNeed disk_need(const RunConfig& config, const MemoryEstimate& estimate, int64_t steps_done) {
-  const train::TrainConfig& t = config.train;
-  DiskNeed need{.checkpoint =
-                    (config.model.lora.rank > 0 ? estimate.gradients : estimate.weights) + estimate.optimizer};
-  const int64_t left = t.total_steps() - steps_done;
-  int64_t saves = 1;
-  if (t.save_every > 0)
-    saves = t.total_steps() / t.save_every - steps_done / t.save_every + (t.total_steps() % t.save_every != 0);
-  if (t.keep_best) saves = std::max(saves, left / t.eval_every);
-  need.count = saves;
-  if (t.keep_last || t.keep_best)
-    need.count = std::min(
-        saves, t.keep_last.value_or(1) + t.keep_best.value_or(0) + 1 + (t.keep_every ? left / *t.keep_every : 0));
-  fs::path nearest = fs::absolute(config.run.folder()).lexically_normal();
-  while (!fs::exists(nearest) && nearest.has_relative_path()) nearest = nearest.parent_path();
-  std::error_code error;
-  const fs::space_info space = fs::space(nearest, error);
-  need.free = error || space.available > static_cast<uintmax_t>(std::numeric_limits<int64_t>::max())
-                  ? std::numeric_limits<int64_t>::max()
-                  : static_cast<int64_t>(space.available);
-  return need;
 }
 
 std::vector<rl::GroupLengths> lengths_of(const StepSample& sample, int64_t count) {
@@ -121,8 +77,12 @@ Pass try_update(const RunConfig& config, models::Model& policy, const StepSample
 }
 
 // Seconds of a step's rollouts if every sample is as long as allowed, from a few prompts and tokens.
-double try_rollouts(const RunConfig& config, const models::Model& policy, const StepSample& sample,
-                    const InterruptGuard& interrupt) {
+struct Rollouts {
+  double prompts = 0, tokens = 0;
+};
+
+Rollouts try_rollouts(const RunConfig& config, const models::Model& policy, const StepSample& sample, int ranks,
+                      const InterruptGuard& interrupt) {
   const auto poll = [&interrupt](int64_t) { interrupt.check(); };
   constexpr int64_t kTokens = 8;
   std::vector<rollout::Request> requests;
@@ -144,11 +104,15 @@ double try_rollouts(const RunConfig& config, const models::Model& policy, const 
     (void)engine.generate(requests, plan, poll);
     more = std::max(0.0, clock.take() - first) / static_cast<double>(plan.max_new_tokens - 1);
   }
-  const double share = static_cast<double>(config.train.prompts_per_step) / static_cast<double>(requests.size());
-  return share * (first + more * static_cast<double>(longest - 1));
+  const double share = static_cast<double>(prompts_of_a_rank(config, ranks)) / static_cast<double>(requests.size());
+  return {share * first, share * more * static_cast<double>(longest - 1)};
 }
 
 }  // namespace
+
+int64_t prompts_of_a_rank(const RunConfig& config, int ranks) {
+  return (config.train.prompts_per_step + ranks - 1) / ranks;
+}
 
 StepSample draw_sample(const RunConfig& config, const models::Processor& processor, const DataOfRun& data) {
   StepSample sample;
@@ -183,22 +147,24 @@ StepSample draw_sample(const RunConfig& config, const models::Processor& process
 }
 
 MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfig& model, const StepSample& sample,
-                               const DataOfRun& data) {
+                               const DataOfRun& data, int ranks) {
+  const bool lora = config.model.lora.rank > 0;
   MemoryQuestion question{.micro_batch_tokens = config.train.micro_batch_tokens,
                           .samples = data.samples_completions() ? config.rollout.num_generations : 0,
-                          .prompts = config.train.prompts_per_step,
+                          .prompts = prompts_of_a_rank(config, ranks),
                           .recompute = config.model.gradient_checkpointing,
                           .moment_bytes = static_cast<int64_t>(c10::elementSize(config.train.optimizer_dtype)),
                           .offload_optimizer = config.train.offloads("optimizer"),
-                          .offload_reference = config.train.offloads("reference")};
-  const bool lora = config.model.lora.rank > 0;
+                          .offload_reference = config.train.offloads("reference"),
+                          .adapters = lora,
+                          .ranks = ranks};
   const auto frozen = config.model.frozen_parts();
   models::Weights none;
   for (const auto& parameter : models::parameter_table(model, none)) {
     question.values += count_of(parameter.shape);
     if (!lora && !frozen.contains(parameter.part)) question.trained += count_of(parameter.shape);
   }
-  if (lora) question.trained = adapter_values(config.model.lora, model.text);
+  if (lora) question.trained = models::adapter_values(model, config.model.lora);
   question.reference = !data.supervised && config.algorithm.beta > 0 && !lora;
   if (!data.supervised && config.algorithm.uses_critic() &&
       config.algorithm.critic == rl::AlgorithmConfig::CriticKind::kSeparate) {
@@ -214,76 +180,75 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
   return question;
 }
 
-void check_memory(const MemoryEstimate& estimate, const Runtime& runtime, const train::Place& place, const Log& log) {
-  auto left = available_memory();
-  if (!runtime.device.is_cpu() || !left) return;
-  *left /= place.local_ranks;
-  const int64_t elsewhere = estimate.optimizer - estimate.optimizer / place.ranks;  // the other ranks' shards
-  const int64_t fixed = estimate.weights + estimate.gradients + estimate.optimizer + estimate.reference - elsewhere;
-  if (fixed > *left)
+void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Place& place, const Log& log) {
+  left /= place.local_ranks;
+  const int64_t fixed = estimate.weights + estimate.gradients + estimate.optimizer + estimate.reference;
+  if (fixed > left)
     fail(
         "model.path: weights, gradients and optimiser need {}, {} of memory are left; train adapters "
         "(model.lora.rank), "
         "freeze parts (model.freeze), or use a smaller model",
-        gib(fixed), gib(*left));
-  if (estimate.peak() - elsewhere > *left)
+        gib(fixed), gib(left));
+  if (estimate.peak() > left)
     log.warn(
         "the run is expected to need {}, {} of memory are left; lower train.micro_batch_tokens, "
         "rollout.num_generations or model.max_pixels, or set model.gradient_checkpointing",
-        gib(estimate.peak() - elsewhere), gib(*left));
+        gib(estimate.peak()), gib(left));
 }
 
-void check_disk(const RunConfig& config, const MemoryEstimate& estimate, int64_t steps_done, const Log& log) {
-  const DiskNeed need = disk_need(config, estimate, steps_done);
-  if (need.checkpoint > need.free)
-    fail("{}: a checkpoint takes about {}, {} are free", config.run.folder().string(), gib(need.checkpoint),
-         gib(need.free));
-  if (need.count > need.free / std::max<int64_t>(1, need.checkpoint))
-    log.warn("{}: {} checkpoints of about {} will not fit, {} are free; set train.keep_last",
-             config.run.folder().string(), need.count, gib(need.checkpoint), gib(need.free));
+std::optional<int64_t> memory_left(const Runtime& runtime) {
+  if (!runtime.device.is_cpu()) return {};
+  return available_memory();
 }
 
-std::string disk_text(const RunConfig& config, const MemoryEstimate& estimate, int64_t steps_done) {
-  const DiskNeed need = disk_need(config, estimate, steps_done);
-  return fmt::format("disk       {} checkpoint{} of about {}, {} free\n", need.count,
-                     need.count == 1 ? "" : "s at once", gib(need.checkpoint), gib(need.free));
-}
-
-std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime) {
-  const auto left = available_memory();
-  const int64_t needed = estimate.peak() - estimate.optimizer - estimate.reference;
-  if (!runtime.device.is_cpu() || !left || needed <= *left) return {};
+std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime,
+                                            const train::Place& place) {
+  auto left = memory_left(runtime);
+  if (!left) return {};
+  *left /= place.local_ranks;
+  const int64_t needed = estimate.peak() - estimate.optimizer - estimate.reference - estimate.collected;
+  if (needed <= *left) return {};
   return fmt::format("it would need {}, {} of memory are left", gib(needed), gib(*left));
 }
 
-std::string trial_text(const RunConfig& config, models::Model& policy, const StepSample& sample, const DataOfRun& data,
-                       int64_t steps_done, const InterruptGuard& interrupt) {
+Trial try_sample(const RunConfig& config, models::Model& policy, const StepSample& sample, const DataOfRun& data,
+                 int ranks, const InterruptGuard& interrupt) {
   const Pass pass = try_update(config, policy, sample);
   interrupt.check();
+  const auto groups = lengths_of(sample, prompts_of_a_rank(config, ranks));
+  const int64_t tokens = tokens_of(groups, rl::micro_batches(groups, config.train.micro_batch_tokens));
+  const double batches = static_cast<double>(tokens) / static_cast<double>(std::max<int64_t>(1, pass.tokens));
   const double seconds = pass.forward + pass.backward;
+  const int64_t cuts = config.train.prompts_per_step / config.train.update_prompts();
+  Trial trial{.tokens = pass.tokens, .forward = pass.forward, .backward = pass.backward};
+  trial.updates = cuts * (data.supervised ? 1 : config.algorithm.num_iterations);
+  trial.update = seconds * batches * static_cast<double>(trial.updates) / static_cast<double>(cuts);
+  trial.deaf = std::max(seconds, trial.update * (1 - 1 / static_cast<double>(trial.updates)));
+  if (!data.supervised) trial.update += batches * pass.forward * ((trial.updates > 1) + (config.algorithm.beta > 0));
+  if (data.samples_completions()) {
+    const Rollouts rollouts = try_rollouts(config, policy, sample, ranks, interrupt);
+    trial.rollouts = rollouts.prompts + rollouts.tokens;
+    trial.deaf = std::max(trial.deaf, rollouts.prompts);
+  }
+  return trial;
+}
+
+std::string trial_text(const Trial& trial, const StepSample& sample, int64_t steps_left) {
+  const double step = trial.rollouts + trial.update, all = step * static_cast<double>(steps_left);
   std::string text = fmt::format(
       "sample     prompt of {} tokens, micro-batch of {}: {} forward, {} backward; memory {:.1f} GiB without "
       "optimiser\n",
-      sample.parts.front().prompt.length(), pass.tokens, duration_text(pass.forward), duration_text(pass.backward),
+      sample.parts.front().prompt.length(), trial.tokens, duration_text(trial.forward), duration_text(trial.backward),
       rl::peak_memory_gib());
-  const auto groups = lengths_of(sample, config.train.prompts_per_step);
-  const int64_t tokens = tokens_of(groups, rl::micro_batches(groups, config.train.micro_batch_tokens));
-  const double batches = static_cast<double>(tokens) / static_cast<double>(std::max<int64_t>(1, pass.tokens));
-  double update = seconds * batches, rollouts = 0;
-  if (!data.supervised) {
-    update *= static_cast<double>(config.algorithm.num_iterations);
-    const bool old =
-        config.algorithm.num_iterations > 1 || config.train.update_prompts() < config.train.prompts_per_step;
-    update += batches * pass.forward * (old + (config.algorithm.beta > 0));
+  text += fmt::format("estimate   a step takes at most about {} (rollouts {}, updates {}), {} steps {}",
+                      duration_text(step), duration_text(trial.rollouts), duration_text(trial.update), steps_left,
+                      duration_text(all));
+  constexpr double kDays = 86400.0 * 365 * 100;
+  if (all < kDays) {
+    const std::time_t end = std::time(nullptr) + static_cast<std::time_t>(all);
+    text += fmt::format(", to {:%Y-%m-%d %H:%M} if started now", fmt::localtime(end));
   }
-  if (data.samples_completions()) rollouts = try_rollouts(config, policy, sample, interrupt);
-  const double step = update + rollouts;
-  const int64_t left = config.train.total_steps() - steps_done;
-  return text + fmt::format(
-                    "estimate   a step takes at most about {} (rollouts {}, updates {}), {} steps {}; without "
-                    "evaluations and saving\n",
-                    duration_text(step), duration_text(rollouts), duration_text(update), left,
-                    duration_text(step * static_cast<double>(left)));
+  return text + "; from this sample, with all completions as long as allowed; without evaluations and saving\n";
 }
 
 }  // namespace ssl4rl::cli

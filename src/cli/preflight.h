@@ -1,8 +1,8 @@
-// What a run will need and how long it will take, found out before it starts: memory by calculation, the disk by its
-// free space, time by trying one step's largest micro-batch and a few tokens of its rollouts.
+// What a run will need of memory and time, found out before it starts: memory by calculation, time by trying one step's
+// largest micro-batch and a few tokens of its rollouts. The disk: disk_estimate.h.
 #pragma once
 
-#include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,23 +38,35 @@ struct StepSample {
 [[nodiscard]] StepSample draw_sample(const RunConfig& config, const models::Processor& processor,
                                      const DataOfRun& data);
 
+/// Of a step, rank 0's share.
+[[nodiscard]] int64_t prompts_of_a_rank(const RunConfig& config, int ranks);
+
 /// The numbers behind a run's memory, from the shapes in config.json alone.
 [[nodiscard]] MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfig& model,
-                                             const StepSample& sample, const DataOfRun& data);
+                                             const StepSample& sample, const DataOfRun& data, int ranks);
 
-/// Throws Error where weights, gradients and optimiser alone exceed the memory that is left, or one checkpoint exceeds
-/// the free space; warns where the whole run is expected to. The memory is shared with the other ranks of the host.
-/// `steps_done` are behind the run already.
-void check_memory(const MemoryEstimate& estimate, const Runtime& runtime, const train::Place& place, const Log& log);
-void check_disk(const RunConfig& config, const MemoryEstimate& estimate, int64_t steps_done, const Log& log);
-
-/// The same as lines for the user, of a dry run.
-[[nodiscard]] std::string disk_text(const RunConfig& config, const MemoryEstimate& estimate, int64_t steps_done);
+/// Of the machine, for the weights of a run on the CPU; unknown for other devices.
+[[nodiscard]] std::optional<int64_t> memory_left(const Runtime& runtime);
+/// Throws Error where weights, gradients and optimiser alone exceed the memory that is left on the machine, which its
+/// ranks share; warns where the whole run is expected to.
+void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Place& place, const Log& log);
 
 /// Whether a trial with the model alone, without an optimiser, fits; else why not.
-[[nodiscard]] std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime);
-/// Runs the sample once, forward and backward, changing nothing; → lines with what it took and when the run would end.
-[[nodiscard]] std::string trial_text(const RunConfig& config, models::Model& policy, const StepSample& sample,
-                                     const DataOfRun& data, int64_t steps_done, const InterruptGuard& interrupt);
+[[nodiscard]] std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime,
+                                                          const train::Place& place);
+
+/// What one rank took for the sample, and what a step would take by it. Seconds.
+struct Trial {
+  int64_t tokens = 0;                ///< of the micro-batch
+  double forward = 0, backward = 0;  ///< of the micro-batch
+  int64_t updates = 1;               ///< of a step
+  double rollouts = 0, update = 0;   ///< of a step, at most
+  double deaf = 0;                   ///< the longest stretch in which a signal is only noted
+};
+/// Runs the sample once, forward and backward, and a few tokens of its rollouts, changing nothing.
+[[nodiscard]] Trial try_sample(const RunConfig& config, models::Model& policy, const StepSample& sample,
+                               const DataOfRun& data, int ranks, const InterruptGuard& interrupt);
+/// The same as lines for the user, with when the run would end.
+[[nodiscard]] std::string trial_text(const Trial& trial, const StepSample& sample, int64_t steps_left);
 
 }  // namespace ssl4rl::cli

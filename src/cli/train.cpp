@@ -7,9 +7,11 @@
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "advice.h"
 #include "commands.h"
+#include "disk_estimate.h"
 #include "experiment.h"
 #include "launch.h"
 #include "preflight.h"
@@ -277,49 +279,73 @@ DataOfRun data_of(const Input& input, Kind kind, const Parts& parts) {
   return data;
 }
 
-// --dry-run: says what a run would do and need, and tries one step's largest part; nothing is written or changed.
+// What would end a run is a warning of a dry run: it may be meant for another machine.
+void warn_of_limits(App& app, const RunConfig& config, const MemoryEstimate& estimate, const Runtime& runtime,
+                    int64_t steps_done) {
+  const auto warn = [&app](const auto& check) {
+    try {
+      check();
+    } catch (const Error& e) {
+      app.log().warn("{}", e.what());
+    }
+  };
+  if (const auto left = memory_left(runtime))
+    warn([&] { check_memory(estimate, *left, app.communicator().place(), app.log()); });
+  warn([&] { check_disk(config, estimate, steps_done, app.log()); });
+}
+
+// --dry-run: says what a run would do and need, and tries one step's largest part; nothing is written or changed. Each
+// rank tries it, so that they share the machine as they will; rank 0 speaks.
 void describe_run(App& app, const Input& input, Kind kind, Parts& parts, const train::RunDirectory& directory,
                   const Runtime& runtime, const StepSample& sample, const InterruptGuard& interrupt) {
   const RunConfig& config = input.config;
   const DataOfRun data = data_of(input, kind, parts);
   const models::ModelConfig& model = input.processor->config();
-  const MemoryQuestion question = memory_question(config, model, sample, data);
+  const train::Communicator& communicator = app.communicator();
+  const int ranks = communicator.ranks();
+  const MemoryQuestion question = memory_question(config, model, sample, data, ranks);
+  std::ostringstream unheard;
+  std::ostream& out = communicator.first() ? std::cout : unheard;
   const auto count = [](int64_t n) { return count_text(static_cast<double>(n)); };
   const auto& checkpoint = directory.checkpoint();
-  std::cout << fmt::format("run        {}{}\n", directory.folder().string(),
-                           checkpoint ? fmt::format(", going on after step {}", checkpoint->step) : "");
-  std::cout << fmt::format("model      {} ({}), {} parameters, {} trained, on {}\n", config.model.path.string(),
-                           model.model_type, count(question.values), count(question.trained), runtime.device.str());
+  out << fmt::format("run        {}{}\n", directory.folder().string(),
+                     checkpoint ? fmt::format(", going on after step {}", checkpoint->step) : "");
+  out << fmt::format("model      {} ({}), {} parameters, {} trained, on {}{}\n", config.model.path.string(),
+                     model.model_type, count(question.values), count(question.trained), runtime.device.str(),
+                     ranks > 1 ? fmt::format("; memory and times are those of one of {} ranks", ranks) : "");
   if (parts.images.training)
-    std::cout << fmt::format("images     {} for training, {} held out\n", parts.images.training->size(),
-                             parts.images.held_out->size());
+    out << fmt::format("images     {} for training, {} held out\n", parts.images.training->size(),
+                       parts.images.held_out->size());
   const int64_t updates = config.train.prompts_per_step / config.train.update_prompts() *
                           (kind == Kind::kRl ? config.algorithm.num_iterations : 1);
   const std::string samples =
       data.samples_completions() ? fmt::format(" × {} samples", config.rollout.num_generations) : "";
-  std::cout << fmt::format("steps      {} of {} {}{}, {} update{} each\n", config.train.total_steps(),
-                           config.train.prompts_per_step, input.from_file ? "prompts" : "puzzles", samples, updates,
-                           updates == 1 ? "" : "s");
+  out << fmt::format("steps      {} of {} {}{}, {} update{} each\n", config.train.total_steps(),
+                     config.train.prompts_per_step, input.from_file ? "prompts" : "puzzles", samples, updates,
+                     updates == 1 ? "" : "s");
   for (const rl::Group& group : input.replay)
-    std::cout << fmt::format("group      {}: {} tokens, {} samples\n", group.puzzle.puzzle.id,
-                             group.puzzle.prompt.length(), group.samples.size());
+    out << fmt::format("group      {}: {} tokens, {} samples\n", group.puzzle.puzzle.id, group.puzzle.prompt.length(),
+                       group.samples.size());
   for (size_t i = 0; i < std::min<size_t>(3, sample.parts.size()) && !input.from_file; ++i)
-    std::cout << fmt::format("puzzle     {}\n", sample.parts[i].name);
+    out << fmt::format("puzzle     {}\n", sample.parts[i].name);
   const MemoryEstimate estimate = estimate_memory(model, question, runtime.dtype);
-  std::cout << memory_text(model, question, runtime.dtype, runtime.device.str());
-  std::cout << disk_text(config, estimate, parts.state.step);
-  if (const auto reason = no_trial_because(estimate, runtime)) {
-    std::cout << fmt::format("sample     not tried: {}\n", *reason) << std::flush;
+  out << memory_text(model, question, runtime.dtype, runtime.device.str());
+  out << disk_text(config, estimate, parts.state.step);
+  if (communicator.first()) warn_of_limits(app, config, estimate, runtime, parts.state.step);
+  if (const auto reason = no_trial_because(estimate, runtime, communicator.place())) {
+    out << fmt::format("sample     not tried: {}\n", *reason) << std::flush;
     return;
   }
-  std::cout << std::flush;
+  out << std::flush;
   load_policy(app, parts, input, checkpoint, runtime);
   Runtime chosen = runtime;
   if (try_settings(app, config, chosen, *parts.policy)) load_policy(app, parts, input, checkpoint, chosen);
   const auto frozen = config.model.frozen_parts();
   for (auto& parameter : policy_parameters(config, *parts.policy))
     parameter.tensor->set_requires_grad(!frozen.contains(parameter.part));
-  std::cout << trial_text(config, *parts.policy, sample, data, parts.state.step, interrupt);
+  const Trial trial = try_sample(config, *parts.policy, sample, data, ranks, interrupt);
+  out << trial_text(trial, sample, config.train.total_steps() - parts.state.step);
+  if (communicator.first()) out << signal_text(config, estimate, trial.deaf);
 }
 
 void check_backend(const train::DistributedConfig& config, at::Device device) {
@@ -330,14 +356,31 @@ void check_backend(const train::DistributedConfig& config, at::Device device) {
     fail("distributed.backend: gloo carries tensors between CPUs; this run is on {}", device.str());
 }
 
+// The first lines in which two texts differ.
+std::pair<std::string, std::string> first_difference(const std::string& a, const std::string& b) {
+  std::istringstream left(a), right(b);
+  std::string x, y;
+  do {
+    x.clear(), y.clear();
+    std::getline(left, x), std::getline(right, y);
+  } while (x == y && (left || right));
+  const auto trimmed = [](const std::string& line) {
+    return line.substr(std::min(line.find_first_not_of(" -"), line.size()));
+  };
+  return {trimmed(x), trimmed(y)};
+}
+
 // Connects the run's processes, which must have been given the same to do.
 void connect(App& app, RunConfig& config, at::Device device) {
   train::Communicator& communicator = app.communicator();
   check_backend(config.distributed, device);
   communicator.connect(device, std::chrono::seconds(static_cast<int64_t>(std::ceil(config.distributed.timeout))));
   const auto configurations = communicator.gather(config::to_yaml(config.describe()));
-  for (size_t rank = 0; rank < configurations.size(); ++rank)
-    if (configurations[rank] != configurations.front()) fail("rank {} has another configuration than rank 0", rank);
+  for (size_t rank = 0; rank < configurations.size(); ++rank) {
+    if (configurations[rank] == configurations.front()) continue;
+    const auto [own, other] = first_difference(configurations.front(), configurations[rank]);
+    fail("the ranks have different configurations: rank 0 has \"{}\" where rank {} has \"{}\"", own, rank, other);
+  }
 }
 
 // Rank 0 looks at the folder; the others go on from what it found.
@@ -399,12 +442,13 @@ int run(App& app, const Options& options, Kind kind) {
     const DataOfRun data = data_of(input, kind, parts);
     const StepSample sample = draw_sample(config, *input.processor, data);
     if (options.dry_run) {
-      if (communicator.first()) describe_run(app, input, kind, parts, directory, runtime, sample, interrupt);
+      describe_run(app, input, kind, parts, directory, runtime, sample, interrupt);
       return kDone;
     }
     const models::ModelConfig& model = input.processor->config();
-    const MemoryEstimate estimate = estimate_memory(model, memory_question(config, model, sample, data), runtime.dtype);
-    check_memory(estimate, runtime, place, app.log());
+    const MemoryEstimate estimate =
+        estimate_memory(model, memory_question(config, model, sample, data, place.ranks), runtime.dtype);
+    if (const auto left = memory_left(runtime)) check_memory(estimate, *left, place, app.log());
     if (communicator.first()) check_disk(config, estimate, parts.state.step, app.log());
   }
   communicator.agree(interrupt);

@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -13,6 +16,8 @@
 
 namespace ssl4rl::io {
 namespace {
+
+constexpr std::string_view kPrefix = "events.out.tfevents.";
 
 // CRC-32C (Castagnoli, reflected 0x82F63B78), masked as TFRecord wants it.
 uint32_t masked_crc(std::string_view bytes) {
@@ -65,6 +70,20 @@ double wall_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+// TensorBoard reads a folder's files in the order of their names, which begin with a time: a resumed run's file must be
+// the last one, though the clock was set back.
+int64_t time_for_name(const std::filesystem::path& folder) {
+  int64_t time = std::llround(wall_time());
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    int64_t other = 0;
+    if (!name.starts_with(kPrefix)) continue;
+    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), other);
+    time = std::max(time, other + 1);
+  }
+  return time;
+}
+
 }  // namespace
 
 struct EventWriter::State {
@@ -93,7 +112,7 @@ struct EventWriter::State {
 EventWriter::EventWriter(const std::filesystem::path& folder, int64_t first_step) {
   char host[256] = "host";
   gethostname(host, sizeof host - 1);
-  const std::string name = fmt::format("events.out.tfevents.{:.0f}.{}.{}", wall_time(), host, getpid());
+  const std::string name = fmt::format("{}{}.{}.{}", kPrefix, time_for_name(folder), host, getpid());
   state_ = std::make_unique<State>(folder / name);
   std::string version = state_->event(0);
   field_bytes(version, 3, "brain.Event:2");  // file_version

@@ -30,28 +30,55 @@ constexpr std::string_view kPrefix = "base_model.model.";
 struct Module {
   std::string name;  // on the hub, without ".weight"
   Linear* linear;
-  int64_t first_row, rows;
+  int64_t first_row, rows, columns;
   Part part;
 };
 
-std::vector<Module> modules_of(Model& model) {
+// The tensors need not exist: the table makes room for them.
+std::vector<Module> modules_of(const ModelConfig& config, Weights& weights) {
+  const std::vector<Parameter> table = parameter_table(config, weights);
   std::map<const Tensor*, Linear*> linear_of;
-  for (Linear* linear : products(model.weights())) linear_of[&linear->weight] = linear;
+  for (Linear* linear : products(weights)) linear_of[&linear->weight] = linear;
   std::vector<Module> modules;
-  for (const Parameter& parameter : model.parameters())
+  for (const Parameter& parameter : table)
     if (const auto found = linear_of.find(parameter.tensor); found != linear_of.end())
       for (const auto& piece : parameter.pieces)
         modules.push_back({piece.name.substr(0, piece.name.size() - std::string_view(".weight").size()), found->second,
-                           piece.first_row, piece.rows, parameter.part});
+                           piece.first_row, piece.rows, parameter.shape[1], parameter.part});
   return modules;
 }
+
+std::vector<Module> modules_of(Model& model) { return modules_of(model.config(), model.weights()); }
 
 // As PEFT: a plain name stands for every module whose name ends with it; anything else is a regular expression for the
 // whole name.
 bool matches(const std::string& module, const std::string& target) {
   if (target == "all-linear") return true;
-  if (target.find_first_of("*+?()[]{}|^$\\") != std::string::npos) return std::regex_match(module, std::regex(target));
+  if (target.find_first_of("*+?()[]{}|^$\\") != std::string::npos) {
+    try {
+      return std::regex_match(module, std::regex(target));
+    } catch (const std::regex_error&) {
+      fail("model.lora.targets: \"{}\": not a regular expression", target);
+    }
+  }
   return module == target || module.ends_with("." + target);
+}
+
+// The modules that get an adapter. Throws Error where a target names no product.
+std::vector<Module> targets_of(std::vector<Module> modules, const LoraConfig& config) {
+  std::vector<bool> used(config.targets.size(), false);
+  std::erase_if(modules, [&](const Module& module) {
+    if (!config.vision && (module.part == Part::kVision || module.part == Part::kMerger)) return true;
+    bool wanted = false;
+    for (size_t t = 0; t < config.targets.size(); ++t)
+      if (matches(module.name, config.targets[t])) wanted = used[t] = true;
+    return !wanted;
+  });
+  for (size_t t = 0; t < used.size(); ++t)
+    if (!used[t])
+      fail("model.lora.targets: \"{}\" is the name of no product of the model{}", config.targets[t],
+           config.vision ? "" : " (those of the vision tower need model.lora.vision: true)");
+  return modules;
 }
 
 // The module's path in transformers' model, which PEFT's names are made of.
@@ -95,10 +122,12 @@ JsonReader read_config(const fs::path& folder) {
 
 // "base_model.model.model.layers.0.mlp.up_proj.lora_A.weight" → module "model.layers.0.mlp.up_proj" and "A".
 std::pair<std::string, std::string> parse_name(const std::string& name, const std::string& file) {
-  static const std::regex kForm(R"(base_model\.model\.(.+)\.lora_([AB])(?:\.default)?\.weight)");
-  std::smatch parts;
-  if (!std::regex_match(name, parts, kForm)) fail("{}: {}: not the name of a LoRA tensor", file, name);
-  return {table_name(parts[1]), parts[2]};
+  if (name.starts_with(kPrefix))
+    for (const std::string which : {"A", "B"})
+      for (const std::string& end : {".lora_" + which + ".weight", ".lora_" + which + ".default.weight"})
+        if (name.ends_with(end) && name.size() > kPrefix.size() + end.size())
+          return {table_name(name.substr(kPrefix.size(), name.size() - kPrefix.size() - end.size())), which};
+  fail("{}: {}: not the name of a LoRA tensor", file, name);
 }
 
 }  // namespace
@@ -125,13 +154,7 @@ void add_adapters(Model& model, const LoraConfig& config, uint64_t seed, const f
   const double alpha = config.alpha.value_or(2.0 * static_cast<double>(config.rank));
   enter(model, config.rank, alpha, config.dropout, fs::absolute(base));
   uint64_t number = 0;
-  std::vector<bool> used(config.targets.size(), false);
-  for (const Module& module : modules_of(model)) {
-    if (!config.vision && (module.part == Part::kVision || module.part == Part::kMerger)) continue;
-    bool wanted = false;
-    for (size_t t = 0; t < config.targets.size(); ++t)
-      if (matches(module.name, config.targets[t])) wanted = used[t] = true;
-    if (!wanted) continue;
+  for (const Module& module : targets_of(modules_of(model), config)) {
     Adapter& adapter = add_adapter(model, module, config.rank, alpha / static_cast<double>(config.rank), number);
     Rng rng(seed, Stream::kWeights, {number++});
     const double bound = 1 / std::sqrt(static_cast<double>(adapter.a.size(1)));  // kaiming_uniform with a = √5
@@ -139,10 +162,14 @@ void add_adapters(Model& model, const LoraConfig& config, uint64_t seed, const f
     for (double& value : values) value = rng.uniform(-bound, bound);
     adapter.a.copy_(at::tensor(values, at::kDouble).view(adapter.a.sizes()));
   }
-  for (size_t t = 0; t < used.size(); ++t)
-    if (!used[t])
-      fail("model.lora.targets: \"{}\" is the name of no product of the model{}", config.targets[t],
-           config.vision ? "" : " (those of the vision tower need model.lora.vision: true)");
+}
+
+int64_t adapter_values(const ModelConfig& model, const LoraConfig& config) {
+  Weights none;
+  int64_t values = 0;
+  for (const Module& module : targets_of(modules_of(model, none), config))
+    values += config.rank * (module.columns + module.rows);
+  return values;
 }
 
 void load_adapters(Model& model, const fs::path& folder) {

@@ -36,8 +36,10 @@ std::optional<std::string> find_chat_template(const fs::path& folder, const std:
     const JsonReader json(io::read_json(folder / name), (folder / name).string());
     if (!json.has("chat_template")) continue;
     if (!json.json()["chat_template"].is_array()) return json.get<std::string>("chat_template");
-    for (const auto& named : json.json()["chat_template"])  // several, by name
-      if (named.is_object() && named.value("name", "") == "default") return named.value("template", "");
+    for (const auto& named : json.json()["chat_template"]) {  // several, by name
+      const JsonReader entry(named, json.file(), "chat_template");
+      if (entry.get<std::string>("name", "") == "default") return entry.get<std::string>("template", "");
+    }
   }
   return {};
 }

@@ -186,8 +186,7 @@ std::vector<Linear*> products(Weights& weights) {
     for (Linear* linear : {&layer.qkv, &layer.out, &layer.gate_up, &layer.down}) all.push_back(linear);
   for (VisionBlock& block : weights.vision.blocks)
     for (Linear* linear : {&block.qkv, &block.out, &block.up, &block.down}) all.push_back(linear);
-  if (weights.vision.merger.up.weight.defined())
-    all.insert(all.end(), {&weights.vision.merger.up, &weights.vision.merger.down});
+  if (!weights.vision.blocks.empty()) all.insert(all.end(), {&weights.vision.merger.up, &weights.vision.merger.down});
   for (Merger& merger : weights.vision.deepstack) all.insert(all.end(), {&merger.up, &merger.down});
   return all;
 }

@@ -23,23 +23,22 @@ std::string key_of(const std::string& task, const std::string& variant) {
 // task → text, or task → {variant → text}.
 Templates read_templates(const std::string& yaml, const std::string& origin) {
   Templates templates;
-  YAML::Node root;
   try {
-    root = YAML::Load(yaml);
-  } catch (const YAML::Exception& e) {
-    fail("{}:{}: not valid YAML: {}", origin, e.mark.line + 1, e.msg);
-  }
-  if (!root.IsMap()) fail("{}: expected a map from tasks to wordings", origin);
-  for (const auto& entry : root) {
-    const auto name = entry.first.as<std::string>();
-    if (entry.second.IsScalar()) {
-      templates[name] = entry.second.Scalar();
-    } else if (entry.second.IsMap()) {
-      for (const auto& variant : entry.second)
-        templates[name + "." + variant.first.as<std::string>()] = variant.second.as<std::string>();
-    } else {
-      fail("{}:{}: {}: expected a text or a map of texts", origin, entry.second.Mark().line + 1, name);
+    const YAML::Node root = YAML::Load(yaml);
+    if (!root.IsMap()) fail("{}: expected a map from tasks to wordings", origin);
+    for (const auto& entry : root) {
+      const auto name = entry.first.as<std::string>();
+      if (entry.second.IsScalar()) {
+        templates[name] = entry.second.Scalar();
+      } else if (entry.second.IsMap()) {
+        for (const auto& variant : entry.second)
+          templates[name + "." + variant.first.as<std::string>()] = variant.second.as<std::string>();
+      } else {
+        fail("{}:{}: {}: expected a text or a map of texts", origin, entry.second.Mark().line + 1, name);
+      }
     }
+  } catch (const YAML::Exception& e) {
+    fail("{}:{}: not a map from tasks to texts: {}", origin, e.mark.line + 1, e.msg);
   }
   return templates;
 }

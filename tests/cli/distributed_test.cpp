@@ -127,6 +127,17 @@ class Distributed : public testing::Test {
   TemporaryFolder folder_;
 };
 
+TEST_F(Distributed, RanksThatWereGivenDifferentThingsToDoAreToldTheFirstDifference) {
+  std::vector<Child> children = start_ranks({0}, 2, arguments("run", {"run.seed=3"}));
+  for (Child& other : start_ranks({1}, 2, arguments("run", {"run.seed=4"}))) children.push_back(std::move(other));
+  for (Child& child : children) EXPECT_EQ(child.end(), 2);
+  const std::string both = err(0) + err(1);
+  const size_t first =
+      both.find("the ranks have different configurations: rank 0 has \"seed: 3\" where rank 1 has \"seed: 4\"");
+  EXPECT_NE(first, std::string::npos) << both;
+  EXPECT_EQ(first, both.rfind("the ranks have")) << "once: " << both;
+}
+
 TEST_F(Distributed, AnyNumberOfRanksComputesWhatOneComputesFromRecordedRollouts) {
   const Settings keys{"rollout.replay=" + (test_data() / "training/on_policy.jsonl").string(),
                       "train.prompts_per_step=4",

@@ -1,7 +1,9 @@
 // What befalls a run from outside, and what becomes of it (docs/faults.md).
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <ctime>
 
 #include "ssl4rl/io/hash.h"
 #include "ssl4rl/train/checkpoint.h"
@@ -173,6 +175,43 @@ TEST_F(Faults, AFolderThatCannotBeWrittenIsNamedBeforeTheWork) {
   EXPECT_EQ(run({{"run.output_dir", "/proc"}}), 2);
   EXPECT_EQ(errors(), 1u);
   EXPECT_NE(messages_.find("/proc/run"), std::string::npos) << messages_;
+}
+
+TEST_F(Faults, AClockThatJumpsBackAndForthChangesNoResultAndNoDuration) {
+  keys_["train.keep_last"] = 3;
+  keys_["log.tensorboard"] = true;
+  ASSERT_EQ(run(), 0) << messages_;
+  const std::string expected = results();
+  fs::remove_all(run_folder());
+  const auto jump = [this](const std::vector<std::string>& more) {
+    return run_program(training_arguments(folder_.path(), keys_, "sft", more),
+                       std::string("LD_PRELOAD=") + quoted(SSL4RL_JUMPING_CLOCK));
+  };
+  const Outcome whole = jump({});
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  EXPECT_EQ(results(), expected);
+  bool jumped = false;
+  for (const auto& entry : fs::directory_iterator(run_folder()))
+    if (const std::string name = entry.path().filename().string(); name.starts_with("events.out.tfevents."))
+      jumped = std::abs(std::atoll(name.c_str() + 20) - std::time(nullptr)) > 1000;
+  EXPECT_TRUE(jumped) << "the event file is named by the clock";
+  for (const auto& line : metrics_of(folder_.path())) {
+    EXPECT_GT(line["time/total"].get<double>(), 0);
+    EXPECT_LT(line["time/total"].get<double>(), 600);
+  }
+  // The newest checkpoint is the one of the highest step, whatever the files' times.
+  io::write_file(run_folder() / "checkpoints/step-000003/config.json", "{");
+  const auto checkpoint = [this](int step) { return run_folder() / fmt::format("checkpoints/step-{:06}", step); };
+  fs::last_write_time(checkpoint(2) / "manifest.json", fs::file_time_type::min() + std::chrono::hours(1));
+  fs::last_write_time(checkpoint(1) / "manifest.json", fs::file_time_type::clock::now() + std::chrono::hours(90000));
+  const Outcome resumed = jump({"--resume", "auto", "--log-level", "info"});
+  EXPECT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_NE(resumed.err.find("step 2 of 3"), std::string::npos) << resumed.err;
+  EXPECT_EQ(results(), expected);
+
+  fs::remove_all(run_folder());
+  const Outcome several = jump({"--nproc", "2"});
+  EXPECT_EQ(several.status, 0) << several.err;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ssl4rl/io/file.h"
@@ -41,6 +42,20 @@ TEST(TensorBoard, WritesAVersionARestartAndScalars) {
   EXPECT_EQ(messages[2].substr(9), std::string("\x10\x0c\x2a\x0f\x0a\x0d\x0a\x06reward\x15\x00\x00\x00\x3f", 19));
   // The version record's length is 24; its masked CRC-32C, computed by TensorFlow, is fixed.
   EXPECT_EQ(bytes.substr(0, 12), std::string("\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22", 12));
+}
+
+TEST(TensorBoard, ANewFileIsTheLastByNameThoughTheClockWasSetBack) {
+  const TemporaryFolder folder;
+  write_file(folder.path() / "events.out.tfevents.9000000000.host.1", "");
+  { const EventWriter writer(folder.path(), 1); }
+  { const EventWriter writer(folder.path(), 2); }
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  ASSERT_EQ(names.size(), 3u);
+  EXPECT_TRUE(names[1].starts_with("events.out.tfevents.9000000001.")) << names[1];
+  EXPECT_TRUE(names[2].starts_with("events.out.tfevents.9000000002.")) << names[2];
 }
 
 }  // namespace

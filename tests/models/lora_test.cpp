@@ -75,6 +75,28 @@ TEST(Lora, NewAdaptersChangeNothingAndMergedOnesTheSame) {
   EXPECT_LT(difference(logprobs(*model), changed), 1e-4);
 }
 
+TEST(Lora, TheValuesOfAdaptersAreKnownFromTheShapesAlone) {
+  LoraConfig config;
+  config.rank = 5;
+  for (const bool vision : {false, true})
+    for (const auto& targets : std::vector<std::vector<std::string>>{
+             config.targets, {"all-linear"}, {"q_proj", "up_proj"}, {".*(layers|visual.blocks).0.*"}}) {
+      config.vision = vision;
+      config.targets = targets;
+      const auto model = load_tiny();
+      const int64_t expected = adapter_values(model->config(), config);
+      add_adapters(*model, config, 1, tiny_model());
+      int64_t values = 0;
+      for (const Parameter& parameter : adapter_parameters(*model)) values += parameter.tensor->numel();
+      EXPECT_EQ(expected, values) << vision << " " << targets.front();
+    }
+  config.targets = {"k_prj"};
+  EXPECT_NE(error_of([&] { (void)adapter_values(load_tiny()->config(), config); }).find("k_prj"), std::string::npos);
+  config.targets = {"(k_proj"};
+  EXPECT_NE(error_of([&] { (void)adapter_values(load_tiny()->config(), config); }).find("not a regular expression"),
+            std::string::npos);
+}
+
 TEST(Lora, WhatIsWrittenReadsBackToTheSameModel) {
   const TemporaryFolder folder;
   const auto model = load_tiny(), again = load_tiny();

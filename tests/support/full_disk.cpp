@@ -1,5 +1,7 @@
 #include "support/full_disk.h"
 
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,7 +14,7 @@ namespace ssl4rl {
 namespace {
 
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-std::atomic<int64_t> fails_from{kNever}, count{0};
+std::atomic<int64_t> fails_from{kNever}, count{0}, free_bytes{kNever};
 
 bool fails() { return ++count >= fails_from; }
 
@@ -44,6 +46,10 @@ FullDisk::~FullDisk() { fails_from = kNever; }
 
 int64_t FullDisk::operations() const { return count; }
 
+FreeSpace::FreeSpace(int64_t bytes) { free_bytes = bytes; }
+
+FreeSpace::~FreeSpace() { free_bytes = kNever; }
+
 }  // namespace ssl4rl
 
 extern "C" {
@@ -67,5 +73,19 @@ int rename(const char* from, const char* to) noexcept {
   if (ssl4rl::fails_from != ssl4rl::kNever && ssl4rl::counts(std::string(to)) && ssl4rl::fails())
     return static_cast<int>(ssl4rl::full());
   return static_cast<int>(syscall(SYS_rename, from, to));
+}
+
+int statvfs(const char* path, struct statvfs* info) noexcept {
+  struct statfs found {};
+  if (statfs(path, &found) != 0) return -1;
+  *info = {};
+  info->f_bsize = info->f_frsize = static_cast<unsigned long>(found.f_frsize);
+  info->f_blocks = found.f_blocks;
+  info->f_bfree = found.f_bfree;
+  info->f_bavail = found.f_bavail;
+  if (ssl4rl::free_bytes == ssl4rl::kNever) return 0;
+  info->f_bsize = info->f_frsize = 1;
+  info->f_bavail = static_cast<fsblkcnt_t>(ssl4rl::free_bytes.load());
+  return 0;
 }
 }

@@ -1,5 +1,5 @@
-// A disk that is full from some write on, for code of this process. The program that uses it must link full_disk.cpp,
-// which takes the place of the C library's write, pwrite, fsync and rename.
+// A disk that is full from some write on, or says that it has little room, for code of this process. The program that
+// uses it must link full_disk.cpp, which takes the place of the C library's write, pwrite, fsync, rename and statvfs.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,15 @@ class FullDisk {
 
   /// How many there were so far.
   [[nodiscard]] int64_t operations() const;
+};
+
+/// While one lives, every file system says that so many bytes are free.
+class FreeSpace {
+ public:
+  explicit FreeSpace(int64_t bytes);
+  ~FreeSpace();
+  FreeSpace(const FreeSpace&) = delete;
+  FreeSpace& operator=(const FreeSpace&) = delete;
 };
 
 }  // namespace ssl4rl

@@ -26,9 +26,12 @@ inline int run_in_process(std::vector<std::string> arguments) {
   return cli::run(static_cast<int>(arguments.size()), argv.data());
 }
 
-/// `train` (or `sft`) with these keys on top of a file that names the tiny model; the run stands in FOLDER/run.
-inline int run_training(const std::filesystem::path& folder, const std::map<std::string, nlohmann::json>& keys,
-                        const std::string& command = "train", const std::vector<std::string>& more = {}) {
+/// The arguments of `train` (or `sft`) with these keys on top of a file that names the tiny model; the run stands in
+/// FOLDER/run.
+inline std::vector<std::string> training_arguments(const std::filesystem::path& folder,
+                                                   const std::map<std::string, nlohmann::json>& keys,
+                                                   const std::string& command = "train",
+                                                   const std::vector<std::string>& more = {}) {
   io::write_file(folder / "run.yaml", fmt::format("run: {{name: run, output_dir: {}, threads: 1}}\nmodel: {{path: {}, "
                                                   "device: cpu, dtype: float32}}\nlog: {{tensorboard: false}}\n",
                                                   folder.string(), tiny_model().string()));
@@ -38,7 +41,13 @@ inline int run_training(const std::filesystem::path& folder, const std::map<std:
     arguments.push_back(key + "=" + (value.is_string() ? value.get<std::string>() : value.dump()));
   }
   arguments.insert(arguments.end(), more.begin(), more.end());
-  return run_in_process(arguments);
+  return arguments;
+}
+
+/// Runs them within this process.
+inline int run_training(const std::filesystem::path& folder, const std::map<std::string, nlohmann::json>& keys,
+                        const std::string& command = "train", const std::vector<std::string>& more = {}) {
+  return run_in_process(training_arguments(folder, keys, command, more));
 }
 
 inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& folder) {

@@ -27,6 +27,8 @@ struct LoraConfig {
 /// Adds new adapters: A drawn uniformly as PEFT draws it, B zero, so that the model computes what it did. `base` is the
 /// model's directory, for adapter_config.json. Throws Error where a target names no product.
 void add_adapters(Model& model, const LoraConfig& config, uint64_t seed, const std::filesystem::path& base);
+/// The number of values of those adapters.
+[[nodiscard]] int64_t adapter_values(const ModelConfig& model, const LoraConfig& config);
 /// Adds the adapters of a PEFT directory. Throws Error naming the file and what does not fit the model.
 void load_adapters(Model& model, const std::filesystem::path& folder);
 /// Writes adapter_config.json and adapter_model.safetensors.
