@@ -4,7 +4,8 @@
     scripts/scaling.py [--params 3.75e9] [--link 40] [...]      python3 alone; --help lists the assumptions
 
 Data parallel training as the program does it: gradients reduce-scattered in float32, bfloat16 weights all-gathered, the
-optimiser's state split over the ranks, nothing overlapped. Weak scaling: every GPU has the same number of prompts.
+optimiser's state split over the ranks (distributed.shard optimizer, --stage 1) or the weights and gradients too (parameters,
+--stage 3), nothing overlapped. Weak scaling: every GPU has the same number of prompts.
 """
 import argparse
 import math
@@ -16,6 +17,10 @@ def arguments():
     number = dict(type=float)
     parser.add_argument("--params", default=3.75e9, help="parameters, all trained (Qwen2.5-VL-3B)", **number)
     parser.add_argument("--reference", default=1, help="1: a reference model is held (beta > 0)", **number)
+    parser.add_argument("--stage", default=1, type=int, choices=(1, 3), help="what is sharded: 1 optimizer, 3 parameters")
+    parser.add_argument("--outside", default=0.31e9, help="parameters outside of blocks: embedding, head (stage 3)", **number)
+    parser.add_argument("--blocks", default=68, help="blocks: decoder layers and the tower's (stage 3)", **number)
+    parser.add_argument("--micro-batch-tokens", default=16384, help="of one pass (stage 3)", **number)
     parser.add_argument("--prompts", default=32, help="prompts a GPU and step", **number)
     parser.add_argument("--samples", default=8, help="samples a prompt", **number)
     parser.add_argument("--prompt-tokens", default=500, **number)
@@ -38,13 +43,27 @@ def arguments():
     return parser.parse_args()
 
 
-def ring(a, ranks, payload):
+def ring(a, ranks, payload, messages):
     """Seconds of a reduce-scatter or all-gather of `payload` bytes: a ring over all GPUs, as slow as its slowest link."""
     if ranks == 1:
         return 0.0
     rate = a.nvlink if ranks <= a.node else a.link
-    messages = math.ceil(a.params / a.bucket)
     return payload * (ranks - 1) / ranks / rate + messages * (ranks - 1) * a.hop
+
+
+def exchange(a, tokens):
+    """(bytes, messages) that all ranks exchange in a step, each way's rings together."""
+    whole = math.ceil(a.params / a.bucket)
+    if a.stage == 1:  # an update: float32 gradients, bfloat16 weights
+        return a.updates * (4 + 2) * a.params, a.updates * 2 * whole
+    inside = a.params - a.outside
+    of_blocks, of_outside = a.blocks * math.ceil(inside / a.blocks / a.bucket), math.ceil(a.outside / a.bucket)
+    passes = a.updates * math.ceil(tokens / a.updates / a.micro_batch_tokens)  # forward, backward, gradients
+    scorings = (1 if a.updates > 1 else 0) + a.reference
+    scored = scorings * math.ceil(tokens / a.micro_batch_tokens)  # forward
+    sent = passes * (2 + 2 + 4) * inside + scored * 2 * inside + (a.updates * (2 + 4) + scorings * 2) * a.outside + 2 * a.params
+    messages = (3 * passes + scored) * of_blocks + (2 * a.updates + scorings) * of_outside + whole
+    return sent, messages
 
 
 def lengths(a, generator):
@@ -73,15 +92,20 @@ def row(a, ranks, generator):
     tokens = a.prompts * (a.prompt_tokens + a.samples * a.mean_tokens)
     compute = tokens * a.params * (8 + 2 * (1 if a.updates > 1 else 0) + 2 * a.reference) / (a.flops * a.mfu)
     mean, slowest = rollout_seconds(a, ranks, generator)
-    gradients, weights = 4 * a.params, 2 * a.params
-    sent = a.updates * (gradients + weights) * (ranks - 1) / ranks
-    communication = a.updates * (ring(a, ranks, gradients) + ring(a, ranks, weights))
-    latency = a.updates * 2 * (math.ceil(a.params / a.bucket) * max(0, ranks - 1) * a.hop)
+    payload, messages = exchange(a, tokens)
+    sent = payload * (ranks - 1) / ranks
+    communication = ring(a, ranks, payload, messages)
+    latency = messages * max(0, ranks - 1) * a.hop
     outcomes = ranks * a.prompts * a.samples * a.mean_tokens * 12
     step = compute + slowest + communication
     state = 2 * a.params + 12 * a.params
-    gather = ring(a, ranks, 12 * a.params)
+    collected = (12 if a.stage == 1 else 14) * a.params
+    gather = ring(a, ranks, collected, math.ceil(a.params / a.bucket))
     memory = (2 + 2 + 2 * a.reference + 12 / ranks) * a.params
+    if a.stage == 3 and ranks > 1:  # in an update gradients, and whole what is outside and in a block; while sampling whole weights
+        split = (2 + 2 * a.reference + 12) / ranks * a.params
+        block = (a.params - a.outside) / a.blocks
+        memory = split + max(4 / ranks * a.params + (2 + 2) * (a.outside + block), 2 * a.params)
     return [f"{ranks:,}", f"{memory / 1e9:.0f}", f"{sent / 1e9:.1f}", f"{compute:.1f}", f"{mean:.1f} / {slowest:.1f}",
             f"{communication:.2f} ({latency:.2f})", f"{outcomes / 1e6:.0f}", f"{step:.1f}",
             f"{100 * (compute + mean) / step:.0f} %", f"{gather:.1f} + {state / a.disk:.0f}"]

@@ -61,11 +61,13 @@ std::string gib(int64_t bytes) { return fmt::format("{:.2f}", static_cast<double
 std::string line(const char* label, const std::string& where, const MemoryEstimate& m) {
   return fmt::format(
       "{:<10} {} GiB {}: weights {}, gradients {}, optimiser {}, {}activations {}; while sampling: packed weights {}, "
-      "cache {}; pictures {}, program {}{}\n",
+      "cache {}; pictures {}, program {}{}{}\n",
       label, gib(m.peak()), where, gib(m.weights), gib(m.gradients), gib(m.optimizer),
       m.reference > 0 ? "reference " + gib(m.reference) + ", " : "", gib(m.activations), gib(m.packed), gib(m.cache),
-      gib(m.pictures), gib(m.program),
-      m.collected > 0 ? ", all ranks' optimiser on rank 0 while saving " + gib(m.collected) : "");
+      gib(m.pictures), gib(m.program), m.let_go > 0 ? ", of the weights let go in an update " + gib(m.let_go) : "",
+      m.collected == 0 ? ""
+                       : fmt::format(", all ranks' {}optimiser on rank 0 while saving {}",
+                                     m.let_go > 0 ? "weights and " : "", gib(m.collected)));
 }
 
 }  // namespace
@@ -82,6 +84,13 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   m.checkpoint = (q.adapters ? trained : m.weights) + state;
   if (q.ranks > 1) m.collected = state;
   if (q.reference) m.reference = q.trained * size;  // frozen parts are shared
+  if (q.sharded && q.ranks > 1) {
+    m.let_go = m.weights - (q.outside + q.block) * size;
+    m.collected += q.adapters ? trained : m.weights;
+    m.weights += m.weights / q.ranks;  // the stretches stay beside
+    m.gradients = q.trained * kFloat / q.ranks + (q.outside_trained + (q.adapters ? 0 : q.block)) * size;
+    m.reference /= q.ranks;
+  }
 
   const models::TextConfig& text = model.text;
   const int64_t merged = model.vision.merge_size * model.vision.merge_size;
@@ -131,7 +140,7 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
 std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question, at::ScalarType dtype,
                         const std::string& device) {
   MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
-  gpu.collected = 0;                            // lies on the host
+  gpu.collected = 0;  // lies on the host
   // The reference is on the GPU between rollout and update, when there are no gradients, which are as large.
   int64_t host = 0;
   if (question.offload_optimizer) host += std::exchange(gpu.optimizer, 0);

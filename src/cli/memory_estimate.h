@@ -19,15 +19,18 @@ struct MemoryQuestion {
   bool reference = false;            ///< a reference model
   int64_t moment_bytes = 4;          ///< of one of AdamW's two moments (train.optimizer_dtype)
   bool offload_optimizer = false, offload_reference = false;  ///< train.offload, on a GPU
-  bool adapters = false;             ///< these are trained, in float32
-  int64_t ranks = 1;                 ///< that share the optimiser's state
+  bool adapters = false;                                      ///< these are trained, in float32
+  int64_t ranks = 1;                                          ///< that share the optimiser's state
+  bool sharded = false;  ///< they share the weights and gradients too (distributed.shard parameters)
+  int64_t outside = 0, outside_trained = 0, block = 0;  ///< parameters outside of blocks, and of the largest block
 };
 
 /// Bytes, of one rank (rank 0, where they differ).
 struct MemoryEstimate {
   int64_t weights = 0, gradients = 0, optimizer = 0, reference = 0;
+  int64_t let_go = 0;       ///< of the weights, in an update, where they are sharded
   int64_t checkpoint = 0;   ///< its weights and all ranks' optimiser; no memory
-  int64_t collected = 0;    ///< the other ranks' optimiser, which rank 0 collects on the host to save it
+  int64_t collected = 0;    ///< what rank 0 collects of other ranks on the host to save it
   int64_t activations = 0;  ///< what an update keeps for backward, and its largest passing tensors
   int64_t packed = 0;       ///< the weights' second copy while sampling (models::pack_weights)
   int64_t cache = 0;        ///< keys and values of the rollouts
@@ -40,7 +43,7 @@ struct MemoryEstimate {
   /// update.
   [[nodiscard]] int64_t rollout() const { return standing() + cache + collected; }
   [[nodiscard]] int64_t update() const {
-    return standing() - returned - reused + gradients + activations + collected;
+    return standing() - let_go - returned - reused + gradients + activations + collected;
   }
   [[nodiscard]] int64_t peak() const { return std::max(rollout(), update()); }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <map>
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/base/memory.h"
@@ -157,12 +158,22 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
                           .offload_optimizer = config.train.offloads("optimizer"),
                           .offload_reference = config.train.offloads("reference"),
                           .adapters = lora,
-                          .ranks = ranks};
+                          .ranks = ranks,
+                          .sharded = config.distributed.shard == train::DistributedConfig::Shard::kParameters};
   const auto frozen = config.model.frozen_parts();
   models::Weights none;
+  std::map<models::Block, int64_t> blocks;
   for (const auto& parameter : models::parameter_table(model, none)) {
-    question.values += count_of(parameter.shape);
-    if (!lora && !frozen.contains(parameter.part)) question.trained += count_of(parameter.shape);
+    const int64_t count = count_of(parameter.shape);
+    const bool trained = !lora && !frozen.contains(parameter.part);
+    question.values += count;
+    if (trained) question.trained += count;
+    if (parameter.block != models::Block{}) {
+      question.block = std::max(question.block, blocks[parameter.block] += count);
+    } else {
+      question.outside += count;
+      if (trained) question.outside_trained += count;
+    }
   }
   if (lora) question.trained = models::adapter_values(model, config.model.lora);
   question.reference = !data.supervised && config.algorithm.beta > 0 && !lora;
@@ -170,6 +181,8 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
       config.algorithm.critic == rl::AlgorithmConfig::CriticKind::kSeparate) {
     question.values *= 2;
     question.trained *= 2;
+    question.outside *= 2;
+    question.outside_trained *= 2;
   }
   const StepSample::Part& longest = sample.parts.front();
   question.prompt_tokens = longest.prompt.length();
@@ -182,7 +195,8 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
 
 void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Place& place, const Log& log) {
   left /= place.local_ranks;
-  const int64_t fixed = estimate.weights + estimate.gradients + estimate.optimizer + estimate.reference;
+  const int64_t fixed = estimate.weights + estimate.gradients - std::min(estimate.let_go, estimate.gradients) +
+                        estimate.optimizer + estimate.reference;
   if (fixed > left)
     fail(
         "model.path: weights, gradients and optimiser need {}, {} of memory are left; train adapters "

@@ -79,13 +79,17 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
 Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "auto", {}); }
 
 std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
-                                          std::shared_ptr<const models::Processor> processor, const Runtime& runtime) {
+                                          std::shared_ptr<const models::Processor> processor, const Runtime& runtime,
+                                          const models::Loaded& loaded) {
   const bool adapters = models::is_adapter_directory(folder);
-  auto model = std::make_unique<models::Model>(adapters ? models::base_of_adapters(folder) : folder,
-                                               std::move(processor), runtime.device, runtime.dtype);
+  auto model =
+      std::make_unique<models::Model>(adapters ? models::base_of_adapters(folder) : folder, std::move(processor),
+                                      runtime.device, runtime.dtype, adapters ? models::Loaded() : loaded);
   if (adapters) {
     models::load_adapters(*model, folder);
     models::merge_adapters(*model);
+    if (loaded)
+      for (const auto& parameter : model->parameters()) loaded(parameter);
   }
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();

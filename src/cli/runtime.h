@@ -23,9 +23,10 @@ struct Runtime {
 /// By the common options alone.
 [[nodiscard]] Runtime choose_runtime(const App& app);
 
+/// `loaded` is called with each parameter of the model, as it comes.
 [[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder,
                                                         std::shared_ptr<const models::Processor> processor,
-                                                        const Runtime& runtime);
+                                                        const Runtime& runtime, const models::Loaded& loaded = {});
 [[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder,
                                                         const Runtime& runtime);
 

@@ -82,6 +82,18 @@ Input read_input(App& app, const Options& options, Kind kind) {
   input.from_file = !input.replay.empty() || input.conversations;
   config.train.check();
   check_lora(config.model);
+  if (config.distributed.shard == train::DistributedConfig::Shard::kParameters) {
+    if (keys.given("model.gradient_checkpointing") && !config.model.gradient_checkpointing)
+      fail(
+          "model.gradient_checkpointing: false, but distributed.shard parameters computes each block again in "
+          "backward, "
+          "where its weights come a second time; leave it out");
+    if (config.train.offloads("reference"))
+      fail(
+          "train.offload: reference, but distributed.shard parameters splits the reference over the processes; leave "
+          "it out");
+    config.model.gradient_checkpointing = true;
+  }
   for (const std::string& advice : settings_without_effect(config, keys, kind == Kind::kSupervised))
     app.log().warn("{}", advice);
   if (!input.from_file || !config.tasks.empty())
@@ -89,19 +101,49 @@ Input read_input(App& app, const Options& options, Kind kind) {
   return input;
 }
 
+// Who splits a model's weights over the ranks, or null where they stay whole.
+std::shared_ptr<train::ShardedWeights> make_sharded(const App& app, const RunConfig& config) {
+  const bool sharded = config.distributed.shard == train::DistributedConfig::Shard::kParameters;
+  if (!sharded || app.communicator().ranks() == 1) return nullptr;
+  return std::make_shared<train::ShardedWeights>(app.communicator());
+}
+
+// Loads a model, of which no more is ever whole here than a tensor if `sharded` takes them.
+std::unique_ptr<models::Model> load_sharded(App& app, const std::filesystem::path& folder,
+                                            std::shared_ptr<const models::Processor> processor, const Runtime& runtime,
+                                            const std::shared_ptr<train::ShardedWeights>& sharded,
+                                            const std::set<models::Part>& but_for = {}) {
+  models::Loaded take;
+  if (sharded)
+    take = [&](const models::Parameter& parameter) {
+      if (!but_for.contains(parameter.part)) sharded->add(parameter);
+    };
+  auto model = load_model(app, folder, std::move(processor), runtime, take);
+  model->set_keeper(sharded);
+  return model;
+}
+
 // The model that the policy starts from, for the KL divergence. Frozen parts are the policy's own tensors.
 std::unique_ptr<models::Model> load_reference(App& app, const RunConfig& config, models::Model& policy,
+                                              const std::shared_ptr<train::ShardedWeights>& of_policy,
                                               Runtime runtime) {
-  if (policy.weights().lora)  // the base without its adapters, at no cost
-    return std::make_unique<models::Model>(policy.shared_processor(), models::without_adapters(policy.weights()));
+  if (policy.weights().lora) {  // the base without its adapters, at no cost
+    auto base = std::make_unique<models::Model>(policy.shared_processor(), models::without_adapters(policy.weights()));
+    base->set_keeper(of_policy);
+    return base;
+  }
   app.log().info("loading the reference model for algorithm.beta");
   if (config.train.offloads("reference")) runtime.device = at::kCPU;
-  auto reference = load_model(app, config.model.path, policy.shared_processor(), runtime);
   const auto frozen = config.model.frozen_parts();
+  const auto sharded = make_sharded(app, config);
+  auto reference = load_sharded(app, config.model.path, policy.shared_processor(), runtime, sharded, frozen);
   auto own = reference->parameters();
   const auto shared = policy.parameters();
-  for (size_t i = 0; i < own.size(); ++i)
-    if (frozen.contains(own[i].part)) *own[i].tensor = *shared[i].tensor;
+  for (size_t i = 0; i < own.size(); ++i) {
+    if (!frozen.contains(own[i].part)) continue;
+    *own[i].tensor = *shared[i].tensor;
+    if (sharded) sharded->share(own[i], *of_policy);
+  }
   if (reference->config().text.tie_embeddings) reference->weights().head = reference->weights().embedding;
   return reference;
 }
@@ -163,6 +205,7 @@ struct Parts {
   tasks::SplitImages images;  // none where the data comes from a file
   std::shared_ptr<const tasks::Mixture> mixture;
   std::unique_ptr<models::Model> policy;
+  std::shared_ptr<train::ShardedWeights> sharded;  // the policy's; null: whole on each rank
   std::unique_ptr<rl::Critic> critic;
   std::unique_ptr<train::AdamW> optimizer;
   train::TrainerState state;
@@ -185,9 +228,11 @@ std::unique_ptr<rl::Critic> make_critic(App& app, const RunConfig& config, const
                                         const Runtime& runtime) {
   if (config.algorithm.critic == rl::AlgorithmConfig::CriticKind::kHead) return std::make_unique<rl::Critic>(policy);
   app.log().info("loading the critic's model");
-  auto model = load_model(app, config.model.path, policy.shared_processor(), runtime);
+  const auto sharded = make_sharded(app, config);
+  auto model = load_sharded(app, config.model.path, policy.shared_processor(), runtime, sharded);
   model->set_recompute(config.model.gradient_checkpointing);
-  return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train, app.communicator());
+  return std::make_unique<rl::Critic>(std::move(model), config.model.frozen_parts(), config.train, app.communicator(),
+                                      sharded);
 }
 
 // The images and what is drawn from them, at the level that a curriculum has reached.
@@ -208,14 +253,16 @@ void load_policy(App& app, Parts& parts, const Input& input, const std::optional
                  const Runtime& runtime) {
   const RunConfig& config = input.config;
   const bool lora = config.model.lora.rank > 0;
-  parts.policy =
-      load_model(app, checkpoint && !lora ? checkpoint->folder : config.model.path, input.processor, runtime);
+  parts.policy = load_sharded(app, checkpoint && !lora ? checkpoint->folder : config.model.path, input.processor,
+                              runtime, parts.sharded);
   parts.policy->set_recompute(config.model.gradient_checkpointing);
   if (lora && checkpoint) {
     models::load_adapters(*parts.policy, checkpoint->folder);
   } else if (lora) {
     models::add_adapters(*parts.policy, config.model.lora, static_cast<uint64_t>(config.run.seed), config.model.path);
   }
+  if (lora && parts.sharded)
+    for (const auto& parameter : models::adapter_parameters(*parts.policy)) parts.sharded->add(parameter);
 }
 
 const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
@@ -267,7 +314,7 @@ void make_optimizer(App& app, Parts& parts, const RunConfig& config, Kind kind,
     for (auto& parameter : parts.critic->shared_parameters()) parameters.push_back(std::move(parameter));
   }
   parts.optimizer = std::make_unique<train::AdamW>(std::move(parameters), config.model.frozen_parts(), config.train,
-                                                   decay_of(config, kind), app.communicator());
+                                                   decay_of(config, kind), app.communicator(), parts.sharded);
   if (!checkpoint) return;
   (void)train::load_checkpoint(checkpoint->folder, *parts.optimizer);
   if (parts.critic) parts.critic->load(checkpoint->folder / "trainer");
@@ -452,13 +499,14 @@ int run(App& app, const Options& options, Kind kind) {
     if (communicator.first()) check_disk(config, estimate, parts.state.step, app.log());
   }
   communicator.agree(interrupt);
+  parts.sharded = make_sharded(app, config);
   load_policy(app, parts, input, checkpoint, runtime);
   if (try_settings(app, config, runtime, *parts.policy)) load_policy(app, parts, input, checkpoint, runtime);
   note_settings(app, input.config, runtime);
   make_optimizer(app, parts, config, kind, checkpoint, runtime);
   communicator.agree(interrupt);
   const bool needs_reference = kind == Kind::kRl && config.algorithm.beta > 0;
-  const auto reference = needs_reference ? load_reference(app, config, *parts.policy, runtime) : nullptr;
+  const auto reference = needs_reference ? load_reference(app, config, *parts.policy, parts.sharded, runtime) : nullptr;
 
   open_directory(app, directory, input.config, interrupt);
   app.begin_work();
@@ -470,7 +518,7 @@ int run(App& app, const Options& options, Kind kind) {
               .communicator = communicator,
               .policy = *parts.policy,
               .optimizer = *parts.optimizer,
-              .critic_optimizer = parts.critic ? parts.critic->optimizer() : nullptr,
+              .sharded = parts.sharded,
               .mixture = parts.mixture,
               .data_threads = std::max(1, data_threads(config.data.workers) / place.local_ranks),
               .max_prompt_length = config.rollout.max_prompt_length,
@@ -479,6 +527,7 @@ int run(App& app, const Options& options, Kind kind) {
               .log = app.log(),
               .interrupt = interrupt,
               .evaluate = evaluate};
+  if (parts.critic) job.collect_more = [&] { parts.critic->collect(); };
   if (parts.critic) job.more_files = [&] { return parts.critic->files(); };
   if (kind == Kind::kRl) {
     rl::Trainer(job, {config.algorithm, config.rollout, config.reward, config.prompt.style}, reference.get(),

@@ -32,6 +32,7 @@ struct Module {
   Linear* linear;
   int64_t first_row, rows, columns;
   Part part;
+  Block block;
 };
 
 // The tensors need not exist: the table makes room for them.
@@ -44,7 +45,7 @@ std::vector<Module> modules_of(const ModelConfig& config, Weights& weights) {
     if (const auto found = linear_of.find(parameter.tensor); found != linear_of.end())
       for (const auto& piece : parameter.pieces)
         modules.push_back({piece.name.substr(0, piece.name.size() - std::string_view(".weight").size()), found->second,
-                           piece.first_row, piece.rows, parameter.shape[1], parameter.part});
+                           piece.first_row, piece.rows, parameter.shape[1], parameter.part, parameter.block});
   return modules;
 }
 
@@ -254,7 +255,8 @@ std::vector<Parameter> adapter_parameters(Model& model) {
       for (const auto& [which, tensor] :
            {std::pair{".lora_A.weight", &adapter.a}, std::pair{".lora_B.weight", &adapter.b}}) {
         const std::vector<int64_t> shape = tensor->sizes().vec();
-        parameters.push_back({name + which, tensor, shape, module.part, {{name + which, shape, 0, shape[0]}}});
+        parameters.push_back(
+            {name + which, tensor, shape, module.part, {{name + which, shape, 0, shape[0]}}, module.block});
       }
     }
   return parameters;

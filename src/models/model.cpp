@@ -11,7 +11,6 @@
 #include "ssl4rl/models/vision.h"
 #include "ssl4rl/nn/attention.h"
 #include "ssl4rl/nn/norm.h"
-#include "ssl4rl/nn/recompute.h"
 
 namespace ssl4rl::models {
 namespace {
@@ -49,9 +48,10 @@ std::vector<VisionFeatures> by_prompt(const VisionFeatures& all, std::span<const
 }  // namespace
 
 Model::Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device,
-             at::ScalarType dtype)
+             at::ScalarType dtype, const Loaded& loaded)
     : processor_(std::move(processor)) {
-  load_weights(config(), io::SafetensorsModel(folder), at::TensorOptions().device(device).dtype(dtype), weights_);
+  load_weights(config(), io::SafetensorsModel(folder), at::TensorOptions().device(device).dtype(dtype), weights_,
+               loaded);
 }
 
 Model::Model(std::shared_ptr<const Processor> processor, Weights weights)
@@ -60,10 +60,11 @@ Model::Model(std::shared_ptr<const Processor> processor, Weights weights)
 Model::Embedded Model::embed(const PackedBatch& batch) const {
   // The image token's own row takes no part and gets no gradient (the padding index of embedding's backward).
   Tensor x_TD = at::embedding(weights_.embedding, batch.ids_T, /*padding_idx=*/config().ids.image);
+  if (!batch.patches.defined() && blocks_.keeper) blocks_.keeper->no_images();
   if (!batch.features && !batch.patches.defined()) return {x_TD, {}};
-  VisionFeatures features =
-      batch.features ? *batch.features
-                     : vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, recompute_);
+  VisionFeatures features = batch.features
+                                ? *batch.features
+                                : vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, blocks_);
   return {x_TD.index_copy(0, batch.image_rows_M, features.tokens_MD), std::move(features.deepstack_MD)};
 }
 
@@ -86,7 +87,7 @@ Tensor Model::completion_hidden(const PackedBatch& batch) const {
     const auto run = [&text, &layer = weights_.layers[i], index = static_cast<int64_t>(i), attend](const Tensor& x) {
       return decoder_layer(text, layer, index, x, attend);
     };
-    x_TD = recompute_ && x_TD.requires_grad() ? nn::recompute(run, x_TD) : run(x_TD);
+    x_TD = blocks_.run({Block::Kind::kDecoder, static_cast<int64_t>(i)}, run, x_TD);
     if (i < deepstack_MD.size()) x_TD = x_TD.index_add(0, batch.image_rows_M, deepstack_MD[i]);
   }
   return nn::rms_norm(nn::gather_rows(x_TD, batch.logit_rows_n), weights_.norm, text.norm_eps);
@@ -112,7 +113,7 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
   for (const Prompt* prompt : prompts) groups.push_back({prompt, {}});
   PackedBatch batch = pack(groups, config().ids.image, device());
   if (batch.patches.defined())
-    batch.features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, /*recompute=*/false);
+    batch.features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, {});
   if (features) *features = by_prompt(batch.features.value_or(VisionFeatures{}), prompts, config().ids.image);
   const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
   const auto plan = nn::make_plan(batch.layout, device());
@@ -181,6 +182,7 @@ bool Model::trains_vision() const {
 
 std::unique_ptr<Model> Model::on(at::Device device) const {
   auto moved = std::make_unique<Model>(processor_, weights_);
+  moved->set_keeper(keeper());
   for (const Parameter& parameter : moved->parameters()) *parameter.tensor = parameter.tensor->to(device);
   if (config().text.tie_embeddings) moved->weights_.head = moved->weights_.embedding;
   return moved;

@@ -11,7 +11,6 @@
 #include "ssl4rl/nn/activation.h"
 #include "ssl4rl/nn/attention.h"
 #include "ssl4rl/nn/norm.h"
-#include "ssl4rl/nn/recompute.h"
 #include "ssl4rl/nn/rope.h"
 
 namespace ssl4rl::models {
@@ -133,7 +132,7 @@ VisionLayout vision_layout(const VisionConfig& config, std::span<const Grid> gri
 }
 
 VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& weights, const Tensor& patches,
-                            std::span<const Grid> grids, bool recompute) {
+                            std::span<const Grid> grids, const BlockRunner& runner) {
   const VisionLayout layout = vision_layout(config, grids);
   const at::Device device = patches.device();
   const int64_t per_unit = config.merge_size * config.merge_size, units = static_cast<int64_t>(layout.order.size());
@@ -156,7 +155,7 @@ VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& wei
     const auto run = [&config, &block = weights.blocks[i], rope, plan](const Tensor& x) {
       return block_forward(config, block, x, rope, plan);
     };
-    x_PD = recompute && x_PD.requires_grad() ? nn::recompute(run, x_PD) : run(x_PD);
+    x_PD = runner.run({Block::Kind::kVision, static_cast<int64_t>(i)}, run, x_PD);
     const auto deep = std::find(config.deepstack.begin(), config.deepstack.end(), static_cast<int64_t>(i));
     if (deep != config.deepstack.end())
       features.deepstack_MD.push_back(

@@ -20,21 +20,23 @@ using at::Tensor;
 // Builds the table: each call describes one of our tensors.
 class TableBuilder {
  public:
+  // What follows belongs to this block.
+  void enter(Block block) { block_ = block; }
   // A tensor that stands alone, under its own name.
   void single(Tensor& tensor, Part part, const std::string& name, std::vector<int64_t> shape,
               std::vector<int64_t> file_shape = {}) {
     if (file_shape.empty()) file_shape = shape;
-    table_.push_back({name, &tensor, shape, part, {{name, std::move(file_shape), 0, shape[0]}}});
+    table_.push_back({name, &tensor, shape, part, {{name, std::move(file_shape), 0, shape[0]}}, block_});
   }
   // Tensors of the file that lie one below the other in ours. `width` 0: vectors.
-  struct Block {
+  struct Rows {
     std::string name;
     int64_t rows;
   };
-  void stacked(Tensor& tensor, Part part, const std::string& name, const std::vector<Block>& blocks, int64_t width) {
-    Parameter parameter{name, &tensor, {}, part, {}};
+  void stacked(Tensor& tensor, Part part, const std::string& name, const std::vector<Rows>& blocks, int64_t width) {
+    Parameter parameter{name, &tensor, {}, part, {}, block_};
     int64_t rows = 0;
-    for (const Block& block : blocks) {
+    for (const Rows& block : blocks) {
       parameter.pieces.push_back({block.name,
                                   width ? std::vector<int64_t>{block.rows, width} : std::vector<int64_t>{block.rows},
                                   rows, block.rows});
@@ -52,11 +54,11 @@ class TableBuilder {
     single(norm.weight, part, name + ".weight", {width});
     if (kind == NormKind::kLayer) single(norm.bias, part, name + ".bias", {width});
   }
-  void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Block> blocks, int64_t in,
+  void stacked_linear(Linear& linear, Part part, const std::string& name, std::vector<Rows> blocks, int64_t in,
                       bool bias) {
     const auto suffixed = [&blocks](const char* suffix) {
-      std::vector<Block> named = blocks;
-      for (Block& block : named) block.name += suffix;
+      std::vector<Rows> named = blocks;
+      for (Rows& block : named) block.name += suffix;
       return named;
     };
     stacked(linear.weight, part, name + ".weight", suffixed(".weight"), in);
@@ -67,6 +69,7 @@ class TableBuilder {
 
  private:
   std::vector<Parameter> table_;
+  Block block_;
 };
 
 void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
@@ -75,6 +78,7 @@ void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
   w.layers.resize(static_cast<size_t>(c.layers));
   for (size_t i = 0; i < w.layers.size(); ++i) {
     DecoderLayer& layer = w.layers[i];
+    table.enter({Block::Kind::kDecoder, static_cast<int64_t>(i)});
     const std::string at = fmt::format("model.layers.{}.", i), attention = at + "self_attn.", mlp = at + "mlp.";
     table.single(layer.input_norm, Part::kLanguage, at + "input_layernorm.weight", {c.hidden_size});
     table.stacked_linear(
@@ -92,6 +96,7 @@ void describe_decoder(const TextConfig& c, Weights& w, TableBuilder& table) {
                          c.hidden_size, false);
     table.linear(layer.down, Part::kLanguage, mlp + "down_proj", c.hidden_size, c.intermediate_size, false);
   }
+  table.enter({});
   table.single(w.norm, Part::kLanguage, "model.norm.weight", {c.hidden_size});
   if (!c.tie_embeddings) table.single(w.head, Part::kEmbeddings, "lm_head.weight", {c.vocab_size, c.hidden_size});
 }
@@ -114,6 +119,7 @@ void describe_vision(const VisionConfig& c, const WeightNames& names, int64_t ou
   w.blocks.resize(static_cast<size_t>(c.depth));
   for (size_t i = 0; i < w.blocks.size(); ++i) {
     VisionBlock& block = w.blocks[i];
+    table.enter({Block::Kind::kVision, static_cast<int64_t>(i)});
     const std::string at = fmt::format("visual.blocks.{}.", i), mlp = at + "mlp.";
     table.norm(block.norm1, Part::kVision, at + "norm1", c.hidden_size, c.norm);
     table.linear(block.qkv, Part::kVision, at + "attn.qkv", 3 * c.hidden_size, c.hidden_size, true);
@@ -129,6 +135,7 @@ void describe_vision(const VisionConfig& c, const WeightNames& names, int64_t ou
       table.linear(block.down, Part::kVision, mlp + names.vision_down, c.hidden_size, c.intermediate_size, true);
     }
   }
+  table.enter({});
   describe_merger(c, names, out_width, "visual.merger.", false, w.merger, table);
   w.deepstack.resize(c.deepstack.size());
   for (size_t i = 0; i < w.deepstack.size(); ++i)
@@ -274,7 +281,7 @@ void check_weights(const ModelConfig& config, const io::SafetensorsModel& files)
 }
 
 void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
-                  Weights& weights) {
+                  Weights& weights, const Loaded& loaded) {
   const auto table = parameter_table(config, weights);
   const auto in_file = match(config, table, files);
   const at::NoGradGuard no_grad;
@@ -285,6 +292,7 @@ void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, 
       rows.copy_(files.tensor(in_file.at(piece.name)).reshape(rows.sizes()));
       files.release(in_file.at(piece.name));
     }
+    if (loaded) loaded(parameter);
   }
   if (config.text.tie_embeddings) weights.head = weights.embedding;
 }

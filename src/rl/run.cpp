@@ -14,10 +14,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-train::Snapshot snapshot_of(Run& run) {
-  return {run.policy, run.optimizer, run.state, run.more_files ? run.more_files() : train::TensorFiles{}};
-}
-
 // True: the step is among the keep_best best ones.
 bool evaluate_here(Run& run, Json& metrics) {
   double sum = 0;
@@ -37,6 +33,7 @@ bool evaluate_here(Run& run, Json& metrics) {
 
 // Rank 0 evaluates, and all know whether its checkpoint stays.
 bool evaluate(Run& run, Json& metrics) {
+  const train::WholeWeights whole(run.policy, run.communicator, run.interrupt);
   const bool best = run.communicator.first() && evaluate_here(run, metrics);
   run.communicator.agree(run.interrupt);
   return run.communicator.sum(best) > 0;
@@ -123,8 +120,15 @@ class Steps {
   // All ranks give rank 0 their parts of the state, which it writes.
   void save(When when) {
     run_.optimizer.collect();
-    if (run_.critic_optimizer) run_.critic_optimizer->collect();
-    if (run_.communicator.first()) writer_.save(snapshot_of(run_), when);
+    if (run_.collect_more) run_.collect_more();
+    std::unique_ptr<models::Model> weights;
+    if (run_.sharded) weights = run_.sharded->collect(run_.policy);
+    if (!run_.communicator.first()) return;
+    train::TensorFiles more = run_.more_files ? run_.more_files() : train::TensorFiles{};
+    if (weights)
+      writer_.save({std::move(weights), run_.optimizer, run_.state, std::move(more)}, when);
+    else
+      writer_.save({run_.policy, run_.optimizer, run_.state, std::move(more)}, when);
   }
 
   Run& run_;

@@ -94,18 +94,21 @@ double SupervisedTrainer::update(std::span<const SupervisedExample> examples, do
   for (const SupervisedExample& example : examples)
     lengths.push_back({example.prompt.length(), {static_cast<int64_t>(example.target.size())}});
   double loss_value = 0;
+  train::SharedPasses passes({&run_.policy}, train::SharedPasses::Direction::kForwardAndBackward, run_.communicator,
+                             may_stop ? &run_.interrupt : nullptr);
   for (const MicroBatch& batch : micro_batches(lengths, run_.train.micro_batch_tokens)) {
-    if (may_stop) run_.interrupt.check();
     const models::AdapterDropoutScope dropout(run_.policy, dropout_key(run_, run_.state.step, micro_batches_++));
     std::vector<models::PackedGroup> packed;
     for (const GroupPart& part : batch) packed.push_back({&examples[part.group].prompt, {examples[part.group].target}});
-    const nn::TokenLogProbs values =
-        run_.policy.completion_logprobs(models::pack(packed, run_.policy.config().ids.image, run_.policy.device()), 1);
+    const models::PackedBatch whole = models::pack(packed, run_.policy.config().ids.image, run_.policy.device());
+    passes.begin(whole);
+    const nn::TokenLogProbs values = run_.policy.completion_logprobs(whole, 1);
     const Tensor loss = -values.logprob_T.sum() / tokens;
     loss_value += loss.item<double>();
     entropy_sum_ += values.entropy_T.sum().item<double>();
     loss.backward();
   }
+  passes.finish();
   return loss_value;
 }
 

@@ -67,6 +67,7 @@ Json Trainer::step(int64_t number) {
 
   step.groups = draw();
   if (replay_.empty()) {
+    const train::WholeWeights weights(run_.policy, run_.communicator, run_.interrupt);
     roll_out(step);
     step.seconds["rollout"] = part.take();
     reward(step.groups);
@@ -212,14 +213,25 @@ void Trainer::roll_out_greedily(Step& step) {
   }
 }
 
-// Micro-batches of the groups, forward only.
+// Micro-batches of the groups, which some models compute in this order, forward only.
 template <typename Visit>
-void Trainer::for_each_batch(std::vector<Group>& groups, Visit visit) const {
+void Trainer::for_each_batch(std::vector<Group>& groups, std::vector<const models::Model*> models, Visit visit) const {
   const at::NoGradGuard no_grad;
+  train::SharedPasses passes(std::move(models), train::SharedPasses::Direction::kForward, run_.communicator,
+                             &run_.interrupt);
   for (const MicroBatch& cut : micro_batches(lengths_of(groups), run_.train.micro_batch_tokens)) {
-    run_.interrupt.check();
-    visit(make_train_batch(groups, cut, run_.policy));
+    const TrainBatch batch = make_train_batch(groups, cut, run_.policy);
+    passes.begin(batch.packed);
+    visit(batch);
   }
+  passes.finish();
+}
+
+// The policy and, if it has a model of its own, the critic.
+std::vector<const models::Model*> Trainer::trained_models() const {
+  std::vector<const models::Model*> models{&run_.policy};
+  if (critic_ && critic_->separate()) models.push_back(critic_->model());
+  return models;
 }
 
 bool Trainer::several_updates(const Step& step) const {
@@ -237,7 +249,7 @@ void Trainer::score_rollout(Step& step) {
     needs_old = needs_old || std::any_of(group.samples.begin(), group.samples.end(), recorded);
   const double temperature = config_.rollout.temperature;
   if (needs_old || critic_)
-    for_each_batch(step.groups, [&](const TrainBatch& batch) {
+    for_each_batch(step.groups, trained_models(), [&](const TrainBatch& batch) {
       const Tensor hidden = run_.policy.completion_hidden(batch.packed);
       if (critic_) scatter_field(batch, critic_->values(batch.packed, hidden), &Sample::values);
       if (!needs_old) return;
@@ -249,7 +261,7 @@ void Trainer::score_rollout(Step& step) {
     });
   if (reference_) {
     const auto reference = reference_->on(run_.policy.device());  // from the host's memory, if it waits there
-    for_each_batch(step.groups, [&](const TrainBatch& batch) {
+    for_each_batch(step.groups, {reference.get()}, [&](const TrainBatch& batch) {
       scatter_field(batch, reference->completion_logprobs(batch.packed, temperature).logprob_T,
                     &Sample::reference_logprobs);
     });
@@ -334,9 +346,12 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
   size.updates = static_cast<int64_t>((rollout.size() + per_update - 1) / per_update);
   const at::Device device = run_.policy.device();
   Losses losses;
+  // Up to the first update the step can be given up.
+  train::SharedPasses passes(trained_models(), train::SharedPasses::Direction::kForwardAndBackward, run_.communicator,
+                             step.changed_weights ? nullptr : &run_.interrupt);
   for (const MicroBatch& cut : micro_batches(lengths_of(groups), run_.train.micro_batch_tokens)) {
-    if (!step.changed_weights) run_.interrupt.check();  // up to here the step can be given up
     const TrainBatch batch = make_train_batch(groups, cut, run_.policy);
+    passes.begin(batch.packed);
     const models::AdapterDropoutScope dropout(run_.policy, dropout_key(run_, step.number, step.micro_batches++));
     const Tensor hidden = run_.policy.completion_hidden(batch.packed);
     const nn::TokenLogProbs policy =
@@ -365,12 +380,16 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
           value_loss(algorithm, critic_->values(batch.packed, hidden), batch.field(&Sample::values, device),
                      batch.field(&Sample::returns, device), weights.value_n, step.value_clipped);
       losses.critic += of_values.item<double>();
-      loss = loss + (critic_->separate() ? 1 : algorithm.vf_coef) * of_values;
+      if (critic_->separate())
+        of_values.backward();
+      else
+        loss = loss + algorithm.vf_coef * of_values;
     }
     step.entropy_sum += policy.entropy_T.sum().item<double>();
     step.trained_tokens += policy.logprob_T.size(0);
     loss.backward();
   }
+  passes.finish();
   return losses;
 }
 

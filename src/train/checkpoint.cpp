@@ -37,8 +37,13 @@ Snapshot::Snapshot(models::Model& of_model, const AdamW& optimizer, TrainerState
   tensors.emplace(tensors.begin(), "optimizer.safetensors", optimizer.state());
 }
 
+Snapshot::Snapshot(std::unique_ptr<models::Model> collected, const AdamW& optimizer, TrainerState at, TensorFiles more)
+    : Snapshot(*collected, optimizer, std::move(at), std::move(more)) {
+  copy = std::move(collected);
+}
+
 void Snapshot::make_copies() {
-  copy = model->copy_on_host();
+  if (!copy) copy = model->copy_on_host();
   model = copy.get();
   for (auto& [file, named] : tensors)
     for (auto& [name, tensor] : named)

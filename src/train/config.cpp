@@ -133,8 +133,10 @@ void DistributedConfig::describe(config::Section& s) {
   s.add("backend", backend, {{"auto", Backend::kAuto}, {"gloo", Backend::kGloo}, {"nccl", Backend::kNccl}})
       .help("what carries the tensors between the processes; auto: gloo on the CPU, nccl on CUDA")
       .changeable();
-  s.add("shard", shard, {{"optimizer", Shard::kOptimizer}})
-      .help("what is split over the processes: the optimiser's state, of which each holds its part")
+  s.add("shard", shard, {{"optimizer", Shard::kOptimizer}, {"parameters", Shard::kParameters}})
+      .help(
+          "what is split over the processes: the optimiser's state, of which each holds its part; or the weights and "
+          "gradients too: each block's are put together while it computes (model.gradient_checkpointing is then on)")
       .changeable();
   s.add("timeout", timeout).above(0).help("seconds that a process waits for the others in one exchange").changeable();
 }

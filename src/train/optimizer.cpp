@@ -58,8 +58,8 @@ std::vector<bool> decayed_parameters(const std::vector<models::Parameter>& param
 }  // namespace
 
 AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
-             Decay decay, const Communicator& communicator)
-    : communicator_(communicator), config_(config) {
+             Decay decay, const Communicator& communicator, std::shared_ptr<ShardedWeights> sharded)
+    : communicator_(communicator), config_(config), sharded_(std::move(sharded)) {
   const std::vector<bool> decayed = decayed_parameters(parameters, decay);
   std::vector<Tensor> weights;
   for (size_t i = 0; i < parameters.size(); ++i) {
@@ -74,7 +74,7 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
   if (parameters_.empty()) fail("model.freeze: nothing is left to train");
   shards_ = std::make_unique<Shards>(communicator_, weights);
   for (size_t i = 0; i < weights.size(); ++i) {
-    const Tensor own = shards_->own(i, weights[i]);
+    const Tensor own = this->own(i);
     const at::Device device = config.offloads("optimizer") ? at::Device(at::kCPU) : own.device();
     const bool low = low_precision(own);
     const Tensor like = own.to(device, low ? at::kFloat : own.scalar_type());
@@ -87,6 +87,11 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
                         .parameter = i,
                         .begin = shards_->begin(i)});
   }
+}
+
+Tensor AdamW::own(size_t i) const {
+  const Tensor& whole = *parameters_[i].tensor;
+  return is_sharded(i) ? sharded_->own(whole) : shards_->own(i, whole.detach());
 }
 
 int64_t AdamW::trainable() const {
@@ -102,6 +107,8 @@ void AdamW::reduce_gradients() {
   if (communicator_.ranks() > 1)  // held by the list alone, so that each is freed once it is summed
     for (auto& parameter : parameters_) parameter.tensor->mutable_grad() = Tensor();
   gradients_ = shards_->reduce(gradients);
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (is_sharded(i) && !gradients_[i].defined()) gradients_[i] = sharded_->take_gradient(*parameters_[i].tensor);
 }
 
 double AdamW::gradient_norm() {
@@ -138,22 +145,24 @@ void AdamW::step(double learning_rate) {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       if (decayed_[i] != decayed || !gradients_[i].defined()) continue;
       Moments& m = moments_[i];
-      weights.push_back(m.master.defined() ? m.master : shards_->own(i, parameters_[i].tensor->detach()));
+      weights.push_back(m.master.defined() ? m.master : own(i));
       gradients.push_back(gradients_[i].to(weights.back().device()).to(weights.back().scalar_type()));
       moments.push_back(&m);
       if (m.master.defined()) mastered.push_back(i);
     }
     update_adamw(moments, weights, gradients, learning_rate, decayed ? config_.weight_decay : 0, config_);
-    for (const size_t i : mastered) shards_->own(i, parameters_[i].tensor->detach()).copy_(moments_[i].master);
+    for (const size_t i : mastered) own(i).copy_(moments_[i].master);
   }
   gradients_.clear();
   std::vector<Tensor> weights;
-  for (const auto& parameter : parameters_) weights.push_back(parameter.tensor->detach());
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    weights.push_back(is_sharded(i) ? Tensor() : parameters_[i].tensor->detach());
   shards_->complete(weights);
 }
 
 void AdamW::clear_gradients() {
   gradients_.clear();
+  if (sharded_) sharded_->clear_gradients();
   for (auto& parameter : parameters_) parameter.tensor->mutable_grad() = Tensor();
 }
 
@@ -216,7 +225,7 @@ void AdamW::load_state(const io::SafetensorsFile& file) {
     if (low_precision(*parameters_[i].tensor))
       m.master.copy_(shards_->own(i, read(name + "/master", shape)));
     else if (m.master.defined())
-      m.master.copy_(shards_->own(i, parameters_[i].tensor->detach()));
+      m.master.copy_(own(i));
   }
   if (file.tensors().size() != expected)
     fail("{}: holds the state of other parameters too; the run trains fewer than the checkpoint's",

@@ -45,10 +45,19 @@ Tensor Shards::own(size_t i, const Tensor& whole) const {
 
 std::vector<Tensor> Shards::reduce(std::vector<Tensor>& gradients) const {
   if (communicator_.ranks() == 1) return std::move(gradients);
-  const at::NoGradGuard no_grad;
   std::vector<double> present;
   for (const Tensor& gradient : gradients) present.push_back(gradient.defined());
   communicator_.sum(present);
+  return reduce_present(gradients, present);
+}
+
+std::vector<Tensor> Shards::reduce_all(std::vector<Tensor>& gradients) const {
+  if (communicator_.ranks() == 1) return std::move(gradients);
+  return reduce_present(gradients, std::vector<double>(gradients.size(), 1));
+}
+
+std::vector<Tensor> Shards::reduce_present(std::vector<Tensor>& gradients, const std::vector<double>& present) const {
+  const at::NoGradGuard no_grad;
   std::vector<Tensor> owns(gradients.size());
   for (const Bucket& bucket : buckets_) {
     const at::ScalarType type = entries_[bucket.first].type == at::kDouble ? at::kDouble : at::kFloat;
@@ -78,17 +87,33 @@ std::vector<Tensor> Shards::reduce(std::vector<Tensor>& gradients) const {
 
 void Shards::complete(const std::vector<Tensor>& tensors) const {
   if (communicator_.ranks() == 1) return;
+  std::vector<Tensor> owns(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (tensors[i].defined()) owns[i] = own(i, tensors[i]);
+  gather(owns, tensors);
+}
+
+void Shards::gather(const std::vector<Tensor>& owns, const std::vector<Tensor>& wholes) const {
   const at::NoGradGuard no_grad;
   for (const Bucket& bucket : buckets_) {
-    const Tensor own_n = at::zeros({bucket.n}, tensors[bucket.first].options());
+    const auto first = std::find_if(owns.begin() + static_cast<ptrdiff_t>(bucket.first),
+                                    owns.begin() + static_cast<ptrdiff_t>(bucket.end),
+                                    [](const Tensor& own) { return own.defined(); });
+    if (first == owns.begin() + static_cast<ptrdiff_t>(bucket.end)) continue;
+    const Tensor own_n = at::zeros({bucket.n}, first->options());
     int64_t at = 0;
     for (size_t i = bucket.first; i < bucket.end; at += entries_[i++].stretch)
-      own_n.narrow(0, at, length(entries_[i])).copy_(own(i, tensors[i]));
+      if (owns[i].defined()) own_n.narrow(0, at, length(entries_[i])).copy_(owns[i]);
     const Tensor all_Rn = communicator_.all_gather(own_n);
     at = 0;
-    for (size_t i = bucket.first; i < bucket.end; at += entries_[i++].stretch)
-      tensors[i].view({-1}).copy_(
-          all_Rn.narrow(1, at, entries_[i].stretch).reshape({-1}).narrow(0, 0, entries_[i].values));
+    for (size_t i = bucket.first; i < bucket.end; at += entries_[i++].stretch) {
+      if (!owns[i].defined()) continue;
+      const Tensor rows = all_Rn.narrow(1, at, entries_[i].stretch);
+      if (rows.numel() == entries_[i].values)
+        wholes[i].view({communicator_.ranks(), entries_[i].stretch}).copy_(rows);
+      else
+        wholes[i].view({-1}).copy_(rows.reshape({-1}).narrow(0, 0, entries_[i].values));
+    }
   }
 }
 

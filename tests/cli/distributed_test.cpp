@@ -86,11 +86,13 @@ class Distributed : public testing::Test {
   [[nodiscard]] fs::path checkpoint(const std::string& name, int step = 3) const {
     return path("runs") / name / fmt::format("checkpoints/step-{:06}", step);
   }
-  // ‖W_a − W_b‖ / ‖W_b‖ over all parameters.
-  [[nodiscard]] double difference(const std::string& a, const std::string& b) const {
-    const io::SafetensorsModel left(checkpoint(a)), right(checkpoint(b));
+  // ‖W_a − W_b‖ / ‖W_b‖ over all tensors of one of the last checkpoints' files.
+  [[nodiscard]] double difference(const std::string& a, const std::string& b,
+                                  const std::string& file = "model.safetensors") const {
+    const io::SafetensorsFile left(checkpoint(a) / file), right(checkpoint(b) / file);
+    EXPECT_EQ(left.tensors().size(), right.tensors().size());
     double distance = 0, size = 0;
-    for (const std::string& name : right.names()) {
+    for (const auto& [name, info] : right.tensors()) {
       const at::Tensor w = right.tensor(name).to(at::kDouble);
       distance += (left.tensor(name).to(at::kDouble) - w).square().sum().item<double>();
       size += w.square().sum().item<double>();
@@ -183,6 +185,69 @@ TEST_F(Distributed, SampledRunsAreTheSameAndGoOnWithAnotherNumberOfRanks) {
   EXPECT_LT(difference("two", "one"), 1e-6) << "saved by one, resumed by three";
 }
 
+TEST_F(Distributed, ShardedParametersGiveTheWeightsOfAShardedOptimizer) {
+  const std::string sharded = "distributed.shard=parameters", critic = "trainer/critic_model.safetensors";
+  const Settings replayed{"rollout.replay=" + (test_data() / "training/on_policy.jsonl").string(),
+                          "train.prompts_per_step=4", "train.prompts_per_update=2", "algorithm.beta=0.1",
+                          "algorithm.num_iterations=2"};
+  const auto with = [](Settings keys, const Settings& more) {
+    keys.insert(keys.end(), more.begin(), more.end());
+    return keys;
+  };
+  const struct {
+    std::string name;
+    int ranks;
+    Settings keys;
+    std::vector<std::string> files;
+  } cases[] = {
+      {"plain", 2, replayed, {"model.safetensors", "trainer/optimizer.safetensors"}},
+      {"cut", 4, with(replayed, {"train.micro_batch_tokens=120", "model.freeze=[vision]"}), {"model.safetensors"}},
+      {"critic",
+       2,
+       {"algorithm.name=ppo", "algorithm.critic=separate", "train.prompts_per_step=4", "train.prompts_per_update=2"},
+       {"model.safetensors", critic}},
+      {"adapters",
+       4,
+       {"model.lora.rank=2", "algorithm.beta=0.1", "train.prompts_per_step=3", "train.learning_rate=0.01"},
+       {"adapter_model.safetensors"}},
+  };
+  for (const auto& [name, ranks, keys, files] : cases) {
+    run(name, 2, keys);
+    run(name + "-sharded", ranks, with(keys, {sharded}));
+    for (const std::string& file : files)
+      EXPECT_LT(difference(name + "-sharded", name, file), 1e-6) << name << ": " << file;
+  }
+  // One micro-batch an update: the same sums, of two numbers each.
+  EXPECT_EQ(io::read_file(checkpoint("plain-sharded") / "model.safetensors"),
+            io::read_file(checkpoint("plain") / "model.safetensors"));
+}
+
+TEST_F(Distributed, ACheckpointOfShardedParametersIsOneOfAnyRunAndSharding) {
+  const Settings whole{"algorithm.name=ppo",       "algorithm.critic=separate", "train.save_every=2",
+                       "train.eval_every=2",       "train.prompts_per_step=4",  "eval.samples=2",
+                       "data.holdout_fraction=0.3"};
+  Settings sharded = whole;
+  sharded.push_back("distributed.shard=parameters");
+  run("saved", 2, sharded);
+  for (const auto& [name, ranks, keys] :
+       {std::tuple{"one", 1, sharded}, std::tuple{"four", 4, sharded}, std::tuple{"whole", 2, whole}}) {
+    fs::create_directories(path("runs") / name);
+    fs::copy(path("runs/saved"), path("runs") / name, fs::copy_options::recursive);
+    fs::remove_all(checkpoint(name));
+    run(name, ranks, keys, {"--resume", "auto"});
+    for (const char* file : {"model.safetensors", "trainer/optimizer.safetensors", "trainer/critic_model.safetensors"})
+      EXPECT_LT(difference(name, "saved", file), 1e-6) << name << ": " << file;
+  }
+}
+
+TEST_F(Distributed, ShardedParametersNeedGradientCheckpointing) {
+  const Outcome outcome =
+      run_program(arguments("refused", {"distributed.shard=parameters", "model.gradient_checkpointing=false"}));
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_NE(outcome.err.find("model.gradient_checkpointing: false, but distributed.shard"), std::string::npos)
+      << outcome.err;
+}
+
 TEST_F(Distributed, AKilledRankEndsAllWithAMessageThatNamesIt) {
   const auto all = arguments("killed", {"train.steps=100000"});
   auto ranks = start_ranks({0, 1, 2}, 3, all);
@@ -216,14 +281,16 @@ TEST_F(Distributed, MissingRanksAreNamed) {
 }
 
 TEST_F(Distributed, ASignalToOneRankStopsAllBehindTheSameStep) {
-  auto ranks = start_ranks({0, 1}, 2, arguments("stopped", {"train.steps=100000"}));
-  wait_for_step("stopped", 2);
-  kill(ranks[1].pid(), SIGUSR1);
-  EXPECT_EQ(ranks[0].end(), 75);
-  EXPECT_EQ(ranks[1].end(), 75);
-  const Json lines = metrics("stopped");
-  const int64_t last = lines.back()["step"].get<int64_t>();
-  EXPECT_TRUE(fs::exists(checkpoint("stopped", static_cast<int>(last)) / "manifest.json")) << last;
+  for (const std::string shard : {"optimizer", "parameters"}) {
+    auto ranks = start_ranks({0, 1}, 2, arguments(shard, {"train.steps=100000", "distributed.shard=" + shard}));
+    wait_for_step(shard, 2);
+    kill(ranks[1].pid(), SIGUSR1);
+    EXPECT_EQ(ranks[0].end(), 75);
+    EXPECT_EQ(ranks[1].end(), 75);
+    const Json lines = metrics(shard);
+    const int64_t last = lines.back()["step"].get<int64_t>();
+    EXPECT_TRUE(fs::exists(checkpoint(shard, static_cast<int>(last)) / "manifest.json")) << last;
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ssl4rl/models/batch.h"
+#include "ssl4rl/models/block.h"
 #include "ssl4rl/models/processor.h"
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/nn/kv_cache.h"
@@ -26,9 +27,9 @@ struct DecodeInputs {
 
 class Model {
  public:
-  /// Reads the directory's weights to `device`, converted to `dtype`.
+  /// Reads the directory's weights to `device`, converted to `dtype`; `loaded` is called with each.
   Model(const std::filesystem::path& folder, std::shared_ptr<const Processor> processor, at::Device device,
-        at::ScalarType dtype);
+        at::ScalarType dtype, const Loaded& loaded = {});
   /// Takes weights that exist already (a reference that shares tensors, a freshly drawn model).
   Model(std::shared_ptr<const Processor> processor, Weights weights);
   Model(const Model&) = delete;
@@ -47,7 +48,11 @@ class Model {
   /// Whether the vision tower is trained: where it is not, an image's features stay the same.
   [[nodiscard]] bool trains_vision() const;
   /// Keep only each layer's input for backward and compute the rest again.
-  void set_recompute(bool on) { recompute_ = on; }
+  void set_recompute(bool on) { blocks_.recompute = on; }
+  /// Who brings the weights where they are not always there. The calls below need them all, but for those of training
+  /// and scoring (completion_hidden, completion_logprobs), which fetch each block's.
+  void set_keeper(std::shared_ptr<WeightKeeper> keeper) { blocks_.keeper = std::move(keeper); }
+  [[nodiscard]] const std::shared_ptr<WeightKeeper>& keeper() const { return blocks_.keeper; }
 
   /// For each completion token of a batch, in packed order, the normalised hidden row that predicts it [n, D].
   /// Differentiable.
@@ -90,7 +95,7 @@ class Model {
 
   std::shared_ptr<const Processor> processor_;
   Weights weights_;
-  bool recompute_ = false;
+  BlockRunner blocks_;
 };
 
 /// The tensors that require a gradient, of the model and of its adapters.

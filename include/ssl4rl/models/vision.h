@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "ssl4rl/models/block.h"
 #include "ssl4rl/models/config.h"
 #include "ssl4rl/models/image_processor.h"
 #include "ssl4rl/models/weights.h"
@@ -25,9 +26,9 @@ struct VisionLayout {
 /// result), so that they go through attention in one call.
 [[nodiscard]] VisionLayout vision_layout(const VisionConfig& config, std::span<const Grid> grids);
 
-/// patches [P, patch values] of all images, one after the other. Differentiable in the weights. recompute: keep only
-/// each block's input for backward.
+/// patches [P, patch values] of all images, one after the other. Differentiable in the weights.
 [[nodiscard]] VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& weights,
-                                          const at::Tensor& patches, std::span<const Grid> grids, bool recompute);
+                                          const at::Tensor& patches, std::span<const Grid> grids,
+                                          const BlockRunner& runner);
 
 }  // namespace ssl4rl::models

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "ssl4rl/io/safetensors.h"
+#include "ssl4rl/models/block.h"
 #include "ssl4rl/models/config.h"
 #include "ssl4rl/nn/packed_matrix.h"
 
@@ -114,6 +116,7 @@ struct Parameter {
   std::vector<int64_t> shape;
   Part part;
   std::vector<Piece> pieces;
+  Block block;
 };
 
 /// The products of the blocks and mergers.
@@ -129,10 +132,12 @@ struct Parameter {
 /// Throws Error listing the tensors that are missing, unexpected or of another shape than the configuration needs.
 void check_weights(const ModelConfig& config, const io::SafetensorsModel& files);
 
+/// Called with each parameter of a model as it has been read.
+using Loaded = std::function<void(const Parameter&)>;
 /// Allocates all tensors of the table, filled from the files (converted tensor by tensor). Throws Error listing what is
 /// missing, unexpected or of another shape.
 void load_weights(const ModelConfig& config, const io::SafetensorsModel& files, const at::TensorOptions& options,
-                  Weights& weights);
+                  Weights& weights, const Loaded& loaded = {});
 
 /// The table's tensors under the names and shapes that the family is published with, as views.
 [[nodiscard]] io::NamedTensors hub_tensors(const ModelConfig& config, Weights& weights);

@@ -19,9 +19,11 @@ class Critic {
   explicit Critic(const models::Model& policy);
   /// A head on a model of its own, trained with `config`.
   Critic(std::unique_ptr<models::Model> model, const std::set<models::Part>& frozen, const train::TrainConfig& config,
-         const train::Communicator& communicator);
+         const train::Communicator& communicator, std::shared_ptr<train::ShardedWeights> sharded = nullptr);
 
   [[nodiscard]] bool separate() const { return model_ != nullptr; }
+  /// Its own model, or nullptr.
+  [[nodiscard]] const models::Model* model() const { return model_.get(); }
   /// Values [n] float32, with gradient. `policy_hidden_nD` are the policy's rows of the same batch; a critic with a
   /// model of its own computes its own.
   [[nodiscard]] at::Tensor values(const models::PackedBatch& batch, const at::Tensor& policy_hidden_nD) const;
@@ -31,6 +33,8 @@ class Critic {
   /// Its own optimiser, or nullptr.
   [[nodiscard]] train::AdamW* optimizer() { return optimizer_.get(); }
 
+  /// Brings what files() needs of all ranks to rank 0: a collective.
+  void collect();
   /// What a resume needs, by file: critic.safetensors and, with a model of its own, critic_model.safetensors and
   /// critic_optimizer.safetensors. (The optimiser's state of a head on the trunk is the policy optimiser's.)
   [[nodiscard]] train::TensorFiles files();
@@ -38,8 +42,9 @@ class Critic {
   void load(const std::filesystem::path& folder);
 
  private:
-  std::unique_ptr<models::Model> model_;
-  at::Tensor weight_1D_, bias_1_;  // float32
+  std::unique_ptr<models::Model> model_, collected_;
+  std::shared_ptr<train::ShardedWeights> sharded_;  // its model's, or null
+  at::Tensor weight_1D_, bias_1_;                   // float32
   std::unique_ptr<train::AdamW> optimizer_;
 };
 

@@ -29,7 +29,7 @@ struct Run {
   train::Communicator& communicator;
   models::Model& policy;
   train::AdamW& optimizer;
-  train::AdamW* critic_optimizer = nullptr;  ///< of a critic with a model of its own
+  std::shared_ptr<train::ShardedWeights> sharded;  ///< the policy's, or null
   std::shared_ptr<const tasks::Mixture> mixture;
   int data_threads = 1;
   std::optional<int64_t> max_prompt_length;
@@ -38,6 +38,7 @@ struct Run {
   const Log& log;
   const InterruptGuard& interrupt;
   Evaluate evaluate;                               ///< may be empty
+  std::function<void()> collect_more;              ///< all ranks, before more_files(); may be empty
   std::function<train::TensorFiles()> more_files;  ///< more of the state, for checkpoints; may be empty
 
   /// How many of a step's prompts this rank has.

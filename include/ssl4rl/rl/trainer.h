@@ -91,7 +91,8 @@ class Trainer {
   void generate(std::vector<Group*> groups, Step& step);
   [[nodiscard]] rewards::Expected expected_of(const Group& group) const;
   template <typename Visit>
-  void for_each_batch(std::vector<Group>& groups, Visit visit) const;
+  void for_each_batch(std::vector<Group>& groups, std::vector<const models::Model*> models, Visit visit) const;
+  [[nodiscard]] std::vector<const models::Model*> trained_models() const;
   [[nodiscard]] bool several_updates(const Step& step) const;
   [[nodiscard]] tasks::Curriculum* curriculum() const;
   void check_gap(const Step& step) const;

@@ -41,9 +41,11 @@ struct Snapshot {
   models::Model* model = nullptr;
   TensorFiles tensors;  ///< the optimiser's and whatever else a trainer has
   TrainerState state;
-  std::unique_ptr<models::Model> copy;  ///< what `model` is, after copy()
+  std::unique_ptr<models::Model> copy;  ///< what `model` is, after make_copies() or where there was one from the start
 
   Snapshot(models::Model& of_model, const AdamW& optimizer, TrainerState at, TensorFiles more = {});
+  /// Of weights that were collected (ShardedWeights::collect).
+  Snapshot(std::unique_ptr<models::Model> collected, const AdamW& optimizer, TrainerState at, TensorFiles more = {});
   /// Copies everything that training changes to the host's memory. What is trained afterwards changes no copy.
   void make_copies();
   /// How much that takes.

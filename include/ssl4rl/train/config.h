@@ -61,7 +61,7 @@ struct TrainConfig {
 
 struct DistributedConfig {
   enum class Backend { kAuto, kGloo, kNccl };
-  enum class Shard { kOptimizer };
+  enum class Shard { kOptimizer, kParameters };
   Backend backend = Backend::kAuto;
   Shard shard = Shard::kOptimizer;
   double timeout = 3600;  ///< seconds

@@ -2,7 +2,8 @@
 // The state can be kept, and updates computed, in the host's memory (TrainConfig::offload).
 //
 // With several ranks each holds the state of its own stretch of every parameter (ZeRO, arXiv 1910.02054, stage 1): an
-// update sums the gradients over the ranks, updates the own stretches and fetches the others'.
+// update sums the gradients over the ranks, updates the own stretches and fetches the others'. Of sharded weights
+// (stage 3) there are the own stretches alone, and the gradients come summed.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,6 +15,7 @@
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/train/config.h"
 #include "ssl4rl/train/moments.h"
+#include "ssl4rl/train/sharded_weights.h"
 #include "ssl4rl/train/shards.h"
 
 namespace ssl4rl::train {
@@ -24,9 +26,11 @@ enum class Decay { kMatrices, kAll, kByName };
 
 class AdamW {
  public:
-  /// Marks the parameters as trainable. `frozen` parts get no gradient and no state.
+  /// Marks the parameters as trainable. `frozen` parts get no gradient and no state. `sharded` has the parameters, or
+  /// most of them, where weights are sharded.
   AdamW(std::vector<models::Parameter> parameters, const std::set<models::Part>& frozen, const TrainConfig& config,
-        Decay decay = Decay::kMatrices, const Communicator& communicator = one_process());
+        Decay decay = Decay::kMatrices, const Communicator& communicator = one_process(),
+        std::shared_ptr<ShardedWeights> sharded = nullptr);
 
   [[nodiscard]] int64_t trainable() const;  ///< number of values
   [[nodiscard]] const std::vector<models::Parameter>& parameters() const { return parameters_; }
@@ -53,6 +57,8 @@ class AdamW {
 
  private:
   void reduce_gradients();
+  [[nodiscard]] bool is_sharded(size_t i) const { return sharded_ && sharded_->has(*parameters_[i].tensor); }
+  [[nodiscard]] at::Tensor own(size_t i) const;  // stretch of the weight
   [[nodiscard]] io::NamedTensors whole_state() const;
 
   const Communicator& communicator_;
@@ -62,7 +68,8 @@ class AdamW {
   TrainConfig config_;
   int64_t updates_ = 0;
   std::unique_ptr<Shards> shards_;
-  std::vector<at::Tensor> gradients_;  // the own stretches, summed; empty until somebody asks
+  std::shared_ptr<ShardedWeights> sharded_;  // or null
+  std::vector<at::Tensor> gradients_;        // the own stretches, summed; empty until somebody asks
   io::NamedTensors collected_;
 };
 

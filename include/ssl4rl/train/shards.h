@@ -26,8 +26,12 @@ class Shards {
   /// Sums gradients over the ranks: → each tensor's own stretch, in float32 or float64; undefined where no rank has a
   /// gradient. Takes the gradients out of `gradients` as it goes.
   [[nodiscard]] std::vector<at::Tensor> reduce(std::vector<at::Tensor>& gradients) const;
-  /// Fills the other ranks' stretches of all tensors.
+  /// The same where some rank has a gradient of each, which then need not be asked.
+  [[nodiscard]] std::vector<at::Tensor> reduce_all(std::vector<at::Tensor>& gradients) const;
+  /// Fills the other ranks' stretches of tensors; undefined ones (on all ranks) are left out.
   void complete(const std::vector<at::Tensor>& tensors) const;
+  /// Fills tensors from each rank's own stretches; undefined ones (on all ranks) are left out.
+  void gather(const std::vector<at::Tensor>& owns, const std::vector<at::Tensor>& wholes) const;
   /// The whole of tensor i, in its shape, from each rank's own stretch.
   [[nodiscard]] at::Tensor gather(size_t i, const at::Tensor& own) const;
 
@@ -42,6 +46,8 @@ class Shards {
     int64_t n = 0;
   };
   [[nodiscard]] int64_t length(const Entry& entry) const;  // of the own stretch
+  [[nodiscard]] std::vector<at::Tensor> reduce_present(std::vector<at::Tensor>& gradients,
+                                                       const std::vector<double>& present) const;
 
   const Communicator& communicator_;
   std::vector<Entry> entries_;
