@@ -220,7 +220,8 @@ class Reader {
   std::string element_name(const SectionList& list, const YAML::Node& node, const std::string& path) const {
     const YAML::Node name_node = node.IsScalar() ? node : node.IsMap() ? node["name"] : YAML::Node();
     const std::string expected = fmt::format("one of {}", fmt::join(list.names, ", "));
-    if (!name_node.IsDefined() || !name_node.IsScalar()) complain(node, path + ".name", expected, shown(name_node));
+    if (!name_node.IsDefined()) fail("{}: {}.name: expected {}, found nothing", place(node), path, expected);
+    if (!name_node.IsScalar()) complain(node, path + ".name", expected, shown(name_node));
     const std::string name = text(name_node, path + ".name", expected);
     if (std::find(list.names.begin(), list.names.end(), name) == list.names.end())
       fail("{}: {}.name: expected {}, found \"{}\"; did you mean \"{}\"?", place(name_node), path, expected, name,

@@ -164,6 +164,14 @@ void Curriculum::restore(const std::string& state) {
       entry.window = entries[i].at("window").get<std::deque<double>>();
     }
     recorded_ = json.at("step").get<int64_t>();
+    constexpr int64_t kMostSteps = int64_t{1} << 50;
+    if (recorded_ < 0 || recorded_ > kMostSteps) fail("the checkpoint's curriculum is that of step {}", recorded_);
+    for (const Entry& entry : entries_)
+      for (int64_t step = recorded_ + 1; step <= recorded_ + kLag; ++step) {
+        const auto level = entry.levels.find(step);
+        if (level == entry.levels.end() || !(level->second >= 0 && level->second <= entry.highest))
+          fail("the checkpoint's curriculum has no level of {} for step {}", entry.name, step);
+      }
   } catch (const nlohmann::json::exception& e) {
     fail("the checkpoint's curriculum cannot be read: {}", e.what());
   }

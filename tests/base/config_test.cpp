@@ -175,6 +175,8 @@ TEST(Config, ErrorsNamePlaceKeyExpectationAndFinding) {
             "f.yaml:1: data.folder: the environment has no variable SSL4RL_NO_SUCH");
   EXPECT_EQ(error_of_yaml("tasks: [{name: rotate}]"),
             "f.yaml:1: tasks[0].name: expected one of rotation, jigsaw, found \"rotate\"; did you mean \"rotation\"?");
+  EXPECT_EQ(error_of_yaml("tasks: [{weight: 2}]"),
+            "f.yaml:1: tasks[0].name: expected one of rotation, jigsaw, found nothing");
   EXPECT_NE(error_of_yaml("a: [1").find("f.yaml:1: not valid YAML"), std::string::npos);
 }
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "ssl4rl/image/resize.h"
+#include "ssl4rl/io/file.h"
 #include "support/errors.h"
 #include "support/model_cases.h"
+#include "support/temporary_folder.h"
 
 namespace ssl4rl::models {
 namespace {
@@ -73,6 +75,15 @@ TEST(Processor, PlaceholdersInAUsersTextAreAnError) {
   const Processor processor(tiny_model());
   const std::vector<text::Message> messages{{"user", {{text::ContentPart::Kind::kText, "look: <|image_pad|>"}}}};
   EXPECT_NE(error_of([&] { (void)processor.encode(messages, {}); }).find("contains <|image_pad|>"), std::string::npos);
+}
+
+TEST(Processor, ATemplatesNameThatIsNoTextIsNamedWithItsFile) {
+  const TemporaryFolder folder;
+  const auto model = folder.path() / "model";
+  std::filesystem::copy(tiny_model(), model);
+  io::write_file(model / "chat_template.json", R"({"chat_template": [{"name": 3, "template": "x"}]})");
+  const std::string error = error_of([&] { const Processor processor(model); });
+  EXPECT_NE(error.find("chat_template.json: \"chat_template.name\""), std::string::npos) << error;
 }
 
 }  // namespace

@@ -103,6 +103,9 @@ TEST(CurriculumTest, AResumedRunGoesOnWithTheSameLevels) {
   EXPECT_EQ(second.state(), whole.state());
   EXPECT_EQ(error_of([&] { second.restore(""); }),
             "the checkpoint holds no state of curriculum.mode: auto; it was written by a run with another mode");
+  std::string cut = whole.state();
+  cut.replace(cut.find("[43,"), 4, "[99,");
+  EXPECT_EQ(error_of([&] { second.restore(cut); }), "the checkpoint's curriculum has no level of rotation for step 43");
   std::vector<TaskConfig> other{make_task_config("flip"), make_task_config("rotation")};
   resolve_tasks(other, true);
   Curriculum reversed(config, other, 16);

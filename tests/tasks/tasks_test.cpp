@@ -374,6 +374,9 @@ TEST(WordingTest, OwnTemplatesAreCheckedForTheirPlaceholders) {
                   .question("rotation", {.variant = "single", .fields = {{"angles", "0, 90"}}})
                   .ends_with("\\boxed{your answer}"));
   EXPECT_EQ(answer_text(PromptConfig::Style::kBoxed, "90"), "<think>\n</think> \\boxed{90}");
+  const std::string odd = (folder.path() / "odd.yaml").string();
+  io::write_file(odd, "rotation: x\n[a, b]: y\n");
+  EXPECT_TRUE(with(odd).starts_with(odd + ":2: not a map from tasks to texts")) << with(odd);
   EXPECT_EQ(with("/no/such.yaml"), "/no/such.yaml: cannot be read: No such file or directory");
 }
 
