@@ -26,6 +26,11 @@ struct Communicator::Connections {
 
 namespace {
 
+// LibTorch keeps a record of the last 2,000 collectives, which nobody reads here. It is one for all groups of a
+// process, and Gloo writes to it without a lock that would hold where ranks are threads of one process, as in tests. A
+// setting of the user's own stays.
+[[maybe_unused]] const int kNoRecord = setenv("TORCH_FR_BUFFER_SIZE", "0", /*replace=*/0);
+
 c10::intrusive_ptr<c10d::Backend> connect_by_gloo(const c10::intrusive_ptr<c10d::Store>& store, const Place& place,
                                                   std::chrono::seconds timeout) {
   using Gloo = c10d::ProcessGroupGloo;
