@@ -5,7 +5,9 @@
 #include <ATen/cpu/Utils.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <utility>
 
 #include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/models/decoder.h"
@@ -22,6 +24,8 @@ constexpr double kDecisive = 0.75;  // of the time
 constexpr int kLeast = 3;           // runs
 constexpr double kSeconds = 0.1;
 constexpr int64_t kGroups = 4, kSamples = 8, kPrompt = 32, kSteps = 6;
+
+const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
 
 // The model's first layer, sharing its values, with gradients of its own where it trains.
 models::DecoderLayer first_layer(const models::Model& model, at::ScalarType dtype, bool trains) {
@@ -134,6 +138,38 @@ double trial_seconds(const models::Model& model, const Setting& setting) {
     if (repeat > 0) best = std::min(best, watch.seconds());  // the first one warms up
   }
   return best;
+}
+
+void take_over(const App& app, const RunConfig& config, Runtime& runtime) {
+  if (config.run.threads && !app.options().threads) at::set_num_threads(static_cast<int>(*config.run.threads));
+  if (config.model.dtype != "auto" && !app.options().dtype)
+    runtime.dtype = config.model.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+bool try_settings(App& app, const RunConfig& config, Runtime& runtime, const models::Model& policy) {
+  if (!runtime.device.is_cpu() || config.run.deterministic || app.communicator().ranks() > 1) return false;
+  const bool threads_open = !config.run.threads && !app.options().threads && !std::getenv("OMP_NUM_THREADS");
+  const bool type_open = config.model.dtype == "auto" && !app.options().dtype && !config.rollout.replay;
+  std::vector<Setting> settings = possible_settings(at::get_num_threads(), type_open);
+  if (!threads_open)
+    std::erase_if(settings, [](const Setting& setting) { return setting.threads != at::get_num_threads(); });
+  if (settings.size() == 1) return false;
+  std::string trials;
+  const Setting chosen = choose_setting(settings, [&](const Setting& setting) {
+    const double seconds = trial_seconds(policy, setting);
+    trials += fmt::format("{}{} × {} {:.1f} ms", trials.empty() ? "" : ", ", setting.threads, type_name(setting.dtype),
+                          1e3 * seconds);
+    return seconds;
+  });
+  at::set_num_threads(chosen.threads);
+  app.log().info("computing with {} thread{} in {}, by trial of a layer ({})", chosen.threads,
+                 chosen.threads == 1 ? "" : "s", type_name(chosen.dtype), trials);
+  return std::exchange(runtime.dtype, chosen.dtype) != chosen.dtype;
+}
+
+void note_settings(const App& app, RunConfig& config, const Runtime& runtime) {
+  config.model.dtype = type_name(runtime.dtype);
+  if (runtime.device.is_cpu() && app.communicator().ranks() == 1) config.run.threads = at::get_num_threads();
 }
 
 }  // namespace ssl4rl::cli

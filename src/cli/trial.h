@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime.h"
+#include "ssl4rl/cli/run_config.h"
 #include "ssl4rl/models/model.h"
 
 namespace ssl4rl::cli {
@@ -29,5 +31,12 @@ using Measure = std::function<double(const Setting&)>;
 /// and six decoding steps of 32 samples. The best of at least three runs, and of as many as fit into 0.1 s, so that
 /// passing load does not count. Leaves the threads set to those of the setting.
 [[nodiscard]] double trial_seconds(const models::Model& model, const Setting& setting);
+
+/// What a run's own file says by now about threads and type (check_resume), in place of what choose_runtime took.
+void take_over(const App& app, const RunConfig& config, Runtime& runtime);
+/// Chooses by trial what nobody has said. Returns whether the policy must be loaded anew, in another type.
+[[nodiscard]] bool try_settings(App& app, const RunConfig& config, Runtime& runtime, const models::Model& policy);
+/// From here on they are the run's: a resume computes in the same way.
+void note_settings(const App& app, RunConfig& config, const Runtime& runtime);
 
 }  // namespace ssl4rl::cli
