@@ -1,5 +1,7 @@
 #include "ssl4rl/base/memory.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -59,5 +61,10 @@ int64_t peak_memory() { return field_of("/proc/self/status", "VmHWM:") << 10; }
 int64_t current_memory() { return field_of("/proc/self/status", "VmRSS:") << 10; }
 
 void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+void keep_freed_memory(bool keep) {
+  mallopt(M_MMAP_THRESHOLD, keep ? 32 << 20 : 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, keep ? 512 << 20 : 1 << 20);
+}
 
 }  // namespace ssl4rl

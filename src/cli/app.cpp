@@ -1,7 +1,5 @@
 #include "ssl4rl/cli/app.h"
 
-#include <malloc.h>
-
 #include <c10/util/Exception.h>
 
 #include <cstdio>
@@ -118,9 +116,7 @@ void App::join(const train::Place& place, std::chrono::seconds patience) {
 namespace {
 
 int run_command(int argc, char** argv) {
-  // Large tensors come and go with every layer: keep their memory instead of handing it back to the system each time.
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  keep_freed_memory(true);  // large tensors come and go with every layer
 
   CLI::App parser("ssl4rl: RL fine-tuning of vision-language models on puzzles made from unlabelled images", "ssl4rl");
   parser.require_subcommand(1);

@@ -17,6 +17,7 @@
 #include "run_evaluation.h"
 #include "run_parts.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/io/file.h"
 #include "ssl4rl/rl/supervised.h"
 #include "ssl4rl/rl/trainer.h"
@@ -193,6 +194,7 @@ int run(App& app, const Options& options, RunKind kind) {
   }
   communicator.agree(interrupt);
   parts.sharded = make_sharded(app, config);
+  if (parts.sharded) keep_freed_memory(false);  // a block's weights come and go
   load_policy(app, parts, input, checkpoint, runtime);
   if (try_settings(app, config, runtime, *parts.policy)) load_policy(app, parts, input, checkpoint, runtime);
   note_settings(app, input.config, runtime);

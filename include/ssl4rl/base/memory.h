@@ -15,5 +15,8 @@ namespace ssl4rl {
 [[nodiscard]] int64_t current_memory();
 /// Does nothing where the system does not allow it.
 void reset_peak_memory();
+/// Whether memory that is freed is kept for the next time, but for pieces of more than 32 MiB, or goes back to the
+/// system, but for those of less than 1 MiB.
+void keep_freed_memory(bool keep);
 
 }  // namespace ssl4rl
