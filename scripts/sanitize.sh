@@ -2,7 +2,7 @@
 # Builds tests for a tool that watches them, and runs them.
 #
 #   scripts/sanitize.sh asan [TEST …]       addresses, leaks and undefined behaviour; all test programs but cli_test by default
-#   scripts/sanitize.sh tsan [TEST …]       data races; by default in base_test: the data pipeline (not for what uses LibTorch)
+#   scripts/sanitize.sh tsan [TEST …]       data races; by default in the data pipeline and the checkpoint writer
 #   scripts/sanitize.sh valgrind [TEST …]   memcheck over the readers, in the release build (needs valgrind)
 #
 # TEST is a program (io_test) or some tests of one (base_test:Pipeline*). What is left out, and why, stands below and in
@@ -20,8 +20,9 @@ case "$tool" in
         export ASAN_OPTIONS=detect_leaks=1
         export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ;;
     tsan)
-        tests=(base_test)
-        export TSAN_OPTIONS=halt_on_error=1
+        tests=(base_test "train_test:Writer*")
+        # LibTorch and OpenMP are not instrumented: what they do among themselves does not count.
+        export TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1 OMP_NUM_THREADS=1
         run=(setarch --addr-no-randomize) ;;  # GCC 12's runtime does not know the address layout of newer kernels
     valgrind)
         preset=release
