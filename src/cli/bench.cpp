@@ -168,7 +168,7 @@ int run(App& app, const Options& options) {
   Json result{
       {"model", options.model.empty() ? options.preset : options.model.string()},
       {"parameters", values},
-      {"dtype", runtime.dtype == at::kBFloat16 ? "bfloat16" : "float32"},
+      {"dtype", type_name(runtime.dtype)},
       {"device", runtime.device.str()},
       {"threads", at::get_num_threads()},
       {"gradient_checkpointing", options.gradient_checkpointing},

@@ -8,20 +8,20 @@
 #include <utility>
 #include <vector>
 
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/models/weights.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::cli {
 namespace {
 
-// Bytes in tensors. The C library returns tensors of more than 32 MiB to the system when they are freed; the room of
-// smaller ones stays with the program, for the next ones.
+// Bytes in tensors. Large ones go back to the system when they are freed; the room of small ones stays with the
+// program, for the next ones (keep_freed_memory).
 struct Room {
   int64_t small = 0, large = 0;
 
   void add(int64_t count, int64_t bytes_each) {
-    constexpr int64_t kReturned = int64_t{32} << 20;
-    (bytes_each > kReturned ? large : small) += count * bytes_each;
+    (bytes_each > largest_kept(true) ? large : small) += count * bytes_each;
   }
   [[nodiscard]] int64_t all() const { return small + large; }
 };

@@ -78,6 +78,8 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
 
 Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "auto", {}); }
 
+const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
+
 std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
                                           std::shared_ptr<const models::Processor> processor, const Runtime& runtime,
                                           const models::Loaded& loaded) {
@@ -94,8 +96,7 @@ std::unique_ptr<models::Model> load_model(App& app, const fs::path& folder,
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
   app.log().info("loaded {}: {} with {} parameters, {} on {}{}", folder.string(), model->config().model_type,
-                 count_text(static_cast<double>(values)), runtime.dtype == at::kBFloat16 ? "bfloat16" : "float32",
-                 runtime.device.str(),
+                 count_text(static_cast<double>(values)), type_name(runtime.dtype), runtime.device.str(),
                  runtime.device.is_cpu() ? fmt::format(", {} threads", at::get_num_threads()) : "");
   return model;
 }

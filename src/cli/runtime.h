@@ -24,6 +24,9 @@ struct Runtime {
 [[nodiscard]] Runtime choose_runtime(const App& app);
 
 /// `loaded` is called with each parameter of the model, as it comes.
+/// As options and configuration call it.
+[[nodiscard]] const char* type_name(at::ScalarType type);
+
 [[nodiscard]] std::unique_ptr<models::Model> load_model(App& app, const std::filesystem::path& folder,
                                                         std::shared_ptr<const models::Processor> processor,
                                                         const Runtime& runtime, const models::Loaded& loaded = {});

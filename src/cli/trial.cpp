@@ -25,8 +25,6 @@ constexpr int kLeast = 3;           // runs
 constexpr double kSeconds = 0.1;
 constexpr int64_t kGroups = 4, kSamples = 8, kPrompt = 32, kSteps = 6;
 
-const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
-
 // The model's first layer, sharing its values, with gradients of its own where it trains.
 models::DecoderLayer first_layer(const models::Model& model, at::ScalarType dtype, bool trains) {
   models::DecoderLayer layer = model.weights().layers.front();

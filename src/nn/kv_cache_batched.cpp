@@ -53,6 +53,26 @@ class Indices {
   Tensor tensor_;
 };
 
+// Which positions hold nothing, in a tensor that keeps its place like Indices': true from each row's reach on.
+class Beyond {
+ public:
+  void set(const std::vector<int64_t>& reach, int64_t positions, at::Device device) {
+    reach_.set(reach, device);
+    const Tensor at = at::arange(positions, reach_.tensor().options());
+    const Tensor now = at.unsqueeze(0) >= reach_.tensor().unsqueeze(1);
+    if (tensor_.defined() && tensor_.sizes() == now.sizes()) {
+      tensor_.copy_(now);
+    } else {
+      tensor_ = now;
+    }
+  }
+  [[nodiscard]] const Tensor& tensor() const { return tensor_; }
+
+ private:
+  Indices reach_;
+  Tensor tensor_;
+};
+
 // Groups that share tensors.
 class Pool {
  public:
@@ -120,8 +140,8 @@ class Pool {
     to_m_.set(to, device);
     places_m_.set(places, device);
     positions_m_.set(positions, device);
-    prompt_reach_g_.set(lengths_, device);
-    own_reach_s_.set(reach, device);
+    prompt_beyond_gP_.set(lengths_, prompt_positions_, device);
+    own_beyond_sL_.set(reach, longest_, device);
   }
   [[nodiscard]] bool has_rows() const { return from_m_.tensor().defined() && from_m_.tensor().size(0) > 0; }
 
@@ -129,9 +149,10 @@ class Pool {
   void describe(std::vector<int64_t>& layout) const {
     for (const int64_t n : {static_cast<int64_t>(lengths_.size()), longest_, prompt_positions_, samples_})
       layout.push_back(n);
-    for (const Indices* indices : {&from_m_, &to_m_, &places_m_, &positions_m_, &prompt_reach_g_, &own_reach_s_}) {
-      layout.push_back(indices->tensor().numel());
-      layout.push_back(reinterpret_cast<int64_t>(indices->tensor().const_data_ptr()));
+    for (const Tensor& tensor : {from_m_.tensor(), to_m_.tensor(), places_m_.tensor(), positions_m_.tensor(),
+                                 prompt_beyond_gP_.tensor(), own_beyond_sL_.tensor()}) {
+      layout.push_back(tensor.numel());
+      layout.push_back(reinterpret_cast<int64_t>(tensor.const_data_ptr()));
     }
     for (const Tensor* tensor : {&layers_.front().prompt_k, &layers_.front().own_k})
       layout.push_back(reinterpret_cast<int64_t>(tensor->const_data_ptr()));
@@ -154,20 +175,15 @@ class Pool {
                               .view({slots, samples_, heads, repeat, d});
     const auto prompts = [&](const Tensor& x) { return x.narrow(0, 0, slots).flatten(0, 1); };
     const auto owns = [&](const Tensor& x) { return x.narrow(0, 1, places).flatten(0, 1).narrow(1, 0, longest_); };
-    const auto beyond = [&](int64_t count, const Indices& reach) {  // positions that hold nothing
-      const Tensor at = at::arange(count, reach.tensor().options());
-      return at.unsqueeze(0) >= reach.tensor().unsqueeze(1);
-    };
     // All samples of a slot and all query heads of a key head against the one prompt, and each sample against its own.
     const Tensor by_prompt =
         product(q_sKrH.transpose(1, 2).reshape({slots * heads, samples_ * repeat, d}),
                 prompts(l.prompt_k).transpose(1, 2))
             .view({slots, heads, samples_, repeat, prompt_positions_})
-            .masked_fill_(beyond(prompt_positions_, prompt_reach_g_).view({slots, 1, 1, 1, prompt_positions_}),
-                          -INFINITY);
+            .masked_fill_(prompt_beyond_gP_.tensor().view({slots, 1, 1, 1, prompt_positions_}), -INFINITY);
     const Tensor by_own = product(q_sKrH.reshape({places * heads, repeat, d}), owns(l.own_k).transpose(1, 2))
                               .view({places, heads, repeat, longest_})
-                              .masked_fill_(beyond(longest_, own_reach_s_).view({places, 1, 1, longest_}), -INFINITY)
+                              .masked_fill_(own_beyond_sL_.tensor().view({places, 1, 1, longest_}), -INFINITY)
                               .view({slots, samples_, heads, repeat, longest_});
     const Tensor weights = at::cat({by_prompt, by_own.transpose(1, 2)}, -1)
                                .mul_(1 / std::sqrt(static_cast<double>(d)))
@@ -219,7 +235,7 @@ class Pool {
   // Of the present step.
   int64_t longest_ = 0;
   Indices from_m_, to_m_, places_m_, positions_m_;  // of the rows that are here, filled up
-  Indices prompt_reach_g_, own_reach_s_;
+  Beyond prompt_beyond_gP_, own_beyond_sL_;
 };
 
 class BatchedKvCache final : public KvCache {

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ssl4rl/rl/trainer.h"
+
 namespace ssl4rl::rl {
 namespace {
 
@@ -92,6 +94,28 @@ void exchange_outcomes(std::vector<Group>& groups, const train::Communicator& co
     if (static_cast<int>(rank) == communicator.rank()) continue;
     for (const Json& entry : Json::from_cbor(all[rank])) fill(groups[entry[0].get<size_t>()], entry[1]);
   }
+}
+
+void add_up(Step& step, const train::Communicator& communicator) {
+  double sums[] = {step.gap.sum,
+                   static_cast<double>(step.gap.tokens),
+                   step.loss_sums.kl,
+                   step.loss_sums.clipped_low,
+                   step.loss_sums.clipped_high,
+                   step.entropy_sum,
+                   step.value_clipped,
+                   static_cast<double>(step.trained_tokens)};
+  double largest[] = {step.gap.max, step.masked_mass};
+  communicator.sum(sums);
+  communicator.max(largest);
+  step.gap.sum = sums[0];
+  step.gap.tokens = static_cast<int64_t>(sums[1]);
+  step.loss_sums = {sums[2], sums[3], sums[4]};
+  step.entropy_sum = sums[5];
+  step.value_clipped = sums[6];
+  step.trained_tokens = static_cast<int64_t>(sums[7]);
+  step.gap.max = largest[0];
+  step.masked_mass = largest[1];
 }
 
 }  // namespace ssl4rl::rl

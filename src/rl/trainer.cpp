@@ -86,7 +86,7 @@ Json Trainer::step(int64_t number) {
   part.take();
   update(step);
   step.seconds["update"] = part.take();
-  add_up(step);
+  add_up(step, run_.communicator);
   step.seconds["total"] = whole.take();
   watch_.look_at(step, run_.log);
   Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);
@@ -424,29 +424,6 @@ void Trainer::apply(Step& step, const Losses& own) {
   step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, losses.policy + losses.critic,
                                                        of_critic.learning_rate_at(step.number), run_.state, run_.log)
                                        .grad_norm);
-}
-
-// What the ranks measured, each on its own groups.
-void Trainer::add_up(Step& step) const {
-  double sums[] = {step.gap.sum,
-                   static_cast<double>(step.gap.tokens),
-                   step.loss_sums.kl,
-                   step.loss_sums.clipped_low,
-                   step.loss_sums.clipped_high,
-                   step.entropy_sum,
-                   step.value_clipped,
-                   static_cast<double>(step.trained_tokens)};
-  double largest[] = {step.gap.max, step.masked_mass};
-  run_.communicator.sum(sums);
-  run_.communicator.max(largest);
-  step.gap.sum = sums[0];
-  step.gap.tokens = static_cast<int64_t>(sums[1]);
-  step.loss_sums = {sums[2], sums[3], sums[4]};
-  step.entropy_sum = sums[5];
-  step.value_clipped = sums[6];
-  step.trained_tokens = static_cast<int64_t>(sums[7]);
-  step.gap.max = largest[0];
-  step.masked_mass = largest[1];
 }
 
 }  // namespace ssl4rl::rl

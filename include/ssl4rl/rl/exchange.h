@@ -9,7 +9,12 @@
 
 namespace ssl4rl::rl {
 
+struct Step;  // trainer.h
+
 /// Fills in the groups of other ranks, but for their prompts, which nobody else needs.
 void exchange_outcomes(std::vector<Group>& groups, const train::Communicator& communicator);
+
+/// Sums and largest values of what the ranks measured in a step, each on its own groups.
+void add_up(Step& step, const train::Communicator& communicator);
 
 }  // namespace ssl4rl::rl

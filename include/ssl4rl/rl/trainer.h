@@ -73,7 +73,6 @@ class Trainer {
   void reward(std::vector<Group>& groups) const;
   static void note_successes(Step& step);
   void share_outcomes(Step& step);
-  void add_up(Step& step) const;
   void teach_curriculum(const Step& step, nlohmann::ordered_json& metrics);
   void draw_again(Step& step);
   void roll_out_greedily(Step& step);
