@@ -18,28 +18,20 @@ namespace fs = std::filesystem;
 
 class Faults : public testing::Test {
  protected:
-  using Keys = std::map<std::string, nlohmann::json>;
-
   Faults() {
     draw_pictures(images(), 6, 64);
-    keys_ = {{"data.images", images().string()},
-             {"data.min_side", 28},
-             {"data.workers", 0},
-             {"tasks", "[rotation]"},
-             {"prompt.style", "answer"},
-             {"train.steps", 3},
-             {"train.prompts_per_step", 2},
-             {"train.learning_rate", 0.001},
-             {"train.save_every", 1},
-             {"train.keep_last", 1}};
+    keys_ = small_run(images(), {{"data.workers", 0},
+                                 {"train.steps", 3},
+                                 {"train.learning_rate", 0.001},
+                                 {"train.save_every", 1},
+                                 {"train.keep_last", 1}});
   }
   [[nodiscard]] fs::path images() const { return folder_.path() / "images"; }
   [[nodiscard]] fs::path run_folder() const { return folder_.path() / "run"; }
 
   // A supervised run in this process. The messages are kept.
   int run(const Keys& changes = {}, const std::string& resume = "auto") {
-    Keys keys = keys_;
-    for (const auto& [key, value] : changes) keys[key] = value;
+    const Keys keys = with(keys_, changes);
     testing::internal::CaptureStderr();
     const int status = run_training(folder_.path(), keys, "sft", {"--resume", resume});
     messages_ = testing::internal::GetCapturedStderr();

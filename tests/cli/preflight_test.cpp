@@ -18,22 +18,15 @@ namespace fs = std::filesystem;
 
 class Preflight : public testing::Test {
  protected:
-  using Keys = std::map<std::string, nlohmann::json>;
-
   Preflight() { draw_pictures(folder_.path() / "images", 6, 64); }
 
   int run(const Keys& changes = {}, const std::vector<std::string>& more = {}) {
-    Keys keys{{"data.images", (folder_.path() / "images").string()},
-              {"data.min_side", 28},
-              {"data.workers", 0},
-              {"tasks", "[rotation]"},
-              {"prompt.style", "answer"},
-              {"train.steps", 3},
-              {"train.prompts_per_step", 2},
-              {"train.save_every", 1},
-              {"rollout.num_generations", 2},
-              {"rollout.max_completion_length", 4}};
-    for (const auto& [key, value] : changes) keys[key] = value;
+    const Keys keys = with(small_run(folder_.path() / "images", {{"data.workers", 0},
+                                                                 {"train.steps", 3},
+                                                                 {"train.save_every", 1},
+                                                                 {"rollout.num_generations", 2},
+                                                                 {"rollout.max_completion_length", 4}}),
+                           changes);
     testing::internal::CaptureStderr();
     testing::internal::CaptureStdout();
     const int status = run_training(folder_.path(), keys, "train", more);

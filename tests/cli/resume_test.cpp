@@ -11,22 +11,15 @@ namespace fs = std::filesystem;
 
 class ChangedRun : public testing::Test {
  protected:
-  using Keys = std::map<std::string, nlohmann::json>;
-
   ChangedRun() {
     draw_pictures(folder_.path() / "images", 6, 64);
     EXPECT_EQ(run({}), 0);
   }
   int run(const Keys& changes, const std::string& resume = "auto") {
-    Keys keys{{"data.images", (folder_.path() / "images").string()},
-              {"data.min_side", 28},
-              {"tasks", "[rotation]"},
-              {"prompt.style", "answer"},
-              {"rollout.num_generations", 2},
-              {"rollout.max_completion_length", 3},
-              {"train.steps", 2},
-              {"train.prompts_per_step", 2}};
-    for (const auto& [key, value] : changes) keys[key] = value;
+    const Keys keys =
+        with(small_run(folder_.path() / "images",
+                       {{"rollout.num_generations", 2}, {"rollout.max_completion_length", 3}, {"train.steps", 2}}),
+             changes);
     testing::internal::CaptureStderr();
     const int status = run_training(folder_.path(), keys, "train", {"--resume", resume, "--log-level", "info"});
     messages_ = testing::internal::GetCapturedStderr();

@@ -26,10 +26,26 @@ inline int run_in_process(std::vector<std::string> arguments) {
   return cli::run(static_cast<int>(arguments.size()), argv.data());
 }
 
+using Keys = std::map<std::string, nlohmann::json>;
+
+/// Keys with changes on top.
+inline Keys with(Keys keys, const Keys& changes) {
+  for (const auto& [key, value] : changes) keys[key] = value;
+  return keys;
+}
+/// Keys of a small run on a folder of pictures, with others on top.
+inline Keys small_run(const std::filesystem::path& images, const Keys& more) {
+  const Keys keys{{"data.images", images.string()},
+                  {"data.min_side", 28},
+                  {"tasks", "[rotation]"},
+                  {"prompt.style", "answer"},
+                  {"train.prompts_per_step", 2}};
+  return with(keys, more);
+}
+
 /// The arguments of `train` (or `sft`) with these keys on top of a file that names the tiny model; the run stands in
 /// FOLDER/run.
-inline std::vector<std::string> training_arguments(const std::filesystem::path& folder,
-                                                   const std::map<std::string, nlohmann::json>& keys,
+inline std::vector<std::string> training_arguments(const std::filesystem::path& folder, const Keys& keys,
                                                    const std::string& command = "train",
                                                    const std::vector<std::string>& more = {}) {
   io::write_file(folder / "run.yaml", fmt::format("run: {{name: run, output_dir: {}, threads: 1}}\nmodel: {{path: {}, "
@@ -45,8 +61,8 @@ inline std::vector<std::string> training_arguments(const std::filesystem::path& 
 }
 
 /// Runs them within this process.
-inline int run_training(const std::filesystem::path& folder, const std::map<std::string, nlohmann::json>& keys,
-                        const std::string& command = "train", const std::vector<std::string>& more = {}) {
+inline int run_training(const std::filesystem::path& folder, const Keys& keys, const std::string& command = "train",
+                        const std::vector<std::string>& more = {}) {
   return run_in_process(training_arguments(folder, keys, command, more));
 }
 

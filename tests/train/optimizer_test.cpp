@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <filesystem>
+#include <functional>
 
 #include "ssl4rl/train/update.h"
 #include "support/errors.h"
@@ -41,6 +44,20 @@ class Optimizer : public testing::Test {
         tensors_[i].mutable_grad() =
             (tensors_[i].detach().to(at::kFloat).sin() * static_cast<double>(step + static_cast<int64_t>(i)) * scale)
                 .to(tensors_[i].scalar_type());
+  }
+
+  // Lets another optimiser, which reads what was saved, go on from `middle`: it must end where the first one stands.
+  void expect_continued(const std::filesystem::path& saved, const std::array<Tensor, 3>& middle,
+                        const std::function<void(AdamW&)>& rest) {
+    const std::array<Tensor, 3> end = copies();
+    for (size_t i = 0; i < 3; ++i) tensors_[i] = middle[i].clone();
+    AdamW resumed(parameters(), {}, config_);
+    resumed.load_state(io::SafetensorsFile(saved));
+    rest(resumed);
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(tensors_[i].detach(), end[i])) << i;
+  }
+  [[nodiscard]] std::array<Tensor, 3> copies() const {
+    return {tensors_[0].detach().clone(), tensors_[1].detach().clone(), tensors_[2].detach().clone()};
   }
 
   Tensor tensors_[3];
@@ -115,28 +132,18 @@ TEST_F(Optimizer, ClippingScalesAllGradientsToTheNorm) {
 
 TEST_F(Optimizer, ItsStateContinuesBitForBit) {
   const TemporaryFolder folder;
-  const Tensor start[3] = {tensors_[0].clone(), tensors_[1].clone(), tensors_[2].clone()};
+  const auto run = [this](AdamW& by, int64_t first, int64_t last) {
+    for (int64_t step = first; step <= last; ++step) {
+      set_gradients(step);
+      by.step(0.05);
+    }
+  };
   AdamW whole(parameters(), {}, config_);
-  Tensor middle[3];
-  for (int64_t step = 1; step <= 6; ++step) {
-    set_gradients(step);
-    whole.step(0.05);
-    if (step != 3) continue;
-    io::write_safetensors(folder.path() / "state.safetensors", whole.state());
-    for (size_t i = 0; i < 3; ++i) middle[i] = tensors_[i].detach().clone();
-  }
-  Tensor end[3];
-  for (size_t i = 0; i < 3; ++i) {
-    end[i] = tensors_[i].detach().clone();
-    tensors_[i] = middle[i].clone();
-  }
-  AdamW resumed(parameters(), {}, config_);
-  resumed.load_state(io::SafetensorsFile(folder.path() / "state.safetensors"));
-  for (int64_t step = 4; step <= 6; ++step) {
-    set_gradients(step);
-    resumed.step(0.05);
-  }
-  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(tensors_[i].detach(), end[i])) << i;
+  run(whole, 1, 3);
+  io::write_safetensors(folder.path() / "state.safetensors", whole.state());
+  const auto middle = copies();
+  run(whole, 4, 6);
+  expect_continued(folder.path() / "state.safetensors", middle, [&](AdamW& resumed) { run(resumed, 4, 6); });
 }
 
 TEST_F(Optimizer, MomentsInBfloat16FollowSmallChangesAndContinueBitForBit) {
@@ -151,7 +158,7 @@ TEST_F(Optimizer, MomentsInBfloat16FollowSmallChangesAndContinueBitForBit) {
   };
   run(optimizer, 2000);
   io::write_safetensors(folder.path() / "state.safetensors", optimizer.state());
-  const Tensor middle[3] = {tensors_[0].detach().clone(), tensors_[1].detach().clone(), tensors_[2].detach().clone()};
+  const auto middle = copies();
   run(optimizer, 1000);
   // A sum of 1 - 0.999^3000; rounded to the nearest it would stand still near 0.34, where a step adds half a unit.
   for (const auto& [name, tensor] : optimizer.state())
@@ -159,15 +166,7 @@ TEST_F(Optimizer, MomentsInBfloat16FollowSmallChangesAndContinueBitForBit) {
       EXPECT_EQ(tensor.scalar_type(), at::kBFloat16);
       EXPECT_NEAR(tensor.to(at::kFloat).mean().item<double>(), 0.950, 0.02);
     }
-  Tensor end[3];
-  for (size_t i = 0; i < 3; ++i) {
-    end[i] = tensors_[i].detach().clone();
-    tensors_[i] = middle[i].clone();
-  }
-  AdamW resumed(parameters(), {}, config_);
-  resumed.load_state(io::SafetensorsFile(folder.path() / "state.safetensors"));
-  run(resumed, 1000);
-  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(tensors_[i].detach(), end[i])) << i;
+  expect_continued(folder.path() / "state.safetensors", middle, [&](AdamW& resumed) { run(resumed, 1000); });
 }
 
 TEST(Moments, RandomRoundingIsTheSameHoweverAParameterIsCut) {
