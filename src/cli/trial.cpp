@@ -55,8 +55,7 @@ class Share {
     const std::vector<std::vector<int64_t>> completions(kGroups, std::vector<int64_t>(kSamples, kPrompt / kSamples));
     const auto plan = nn::make_plan(nn::Layout::from_lengths(prompts, completions), at::kCPU);
     const int64_t tokens = 2 * kGroups * kPrompt;
-    const nn::RopeTable table =
-        models::decoder_rope(text_, at::arange(tokens, at::kLong).expand({3, -1}).contiguous(), at::kCPU);
+    const nn::RopeTable table = models::decoder_rope(text_, at::arange(tokens, at::kLong).expand({3, -1}).contiguous());
     const models::Attend attend = [&](int64_t, const Tensor& qkv_TEH) {
       return nn::attention(qkv_TEH, text_.heads, text_.key_heads, table, plan);
     };

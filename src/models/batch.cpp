@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::models {
 
@@ -67,17 +68,14 @@ PackedBatch pack(std::span<const PackedGroup> groups, int64_t image_id, at::Devi
       ids.insert(ids.end(), completion.begin(), completion.end());
     }
   }
-  const auto to_device = [device](const std::vector<int64_t>& values) {
-    return at::tensor(values, at::kLong).to(device);
-  };
-  batch.ids_T = to_device(ids);
-  batch.positions_AT = at::stack(
-      {at::tensor(positions[0], at::kLong), at::tensor(positions[1], at::kLong), at::tensor(positions[2], at::kLong)});
-  batch.image_rows_M = to_device(image_rows);
+  batch.ids_T = nn::on_device(ids, device);
+  batch.positions_AT =
+      nn::on_device(at::stack({at::tensor(positions[0]), at::tensor(positions[1]), at::tensor(positions[2])}), device);
+  batch.image_rows_M = nn::on_device(image_rows, device);
   batch.features = known_features(groups, device);
-  if (!patches.empty() && !batch.features) batch.patches = at::cat(patches).to(device);
-  batch.logit_rows_n = at::tensor(logit_rows, at::kLong);
-  batch.targets_n = to_device(targets);
+  if (!patches.empty() && !batch.features) batch.patches = nn::on_device(at::cat(patches), device);
+  batch.logit_rows_n = nn::on_device(logit_rows, device);
+  batch.targets_n = nn::on_device(targets, device);
   return batch;
 }
 

@@ -11,6 +11,7 @@
 #include "ssl4rl/models/vision.h"
 #include "ssl4rl/nn/attention.h"
 #include "ssl4rl/nn/norm.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::models {
 namespace {
@@ -75,7 +76,7 @@ Tensor Model::head(const Tensor& hidden_nD) const {
 }
 
 Tensor Model::completion_hidden(const PackedBatch& batch) const {
-  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
+  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT);
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
   // Table and plan by value: with recomputation a layer runs again after this function has returned.
@@ -115,7 +116,7 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
   if (batch.patches.defined())
     batch.features = vision_tower(config().vision, weights_.vision, batch.patches, batch.grids, {});
   if (features) *features = by_prompt(batch.features.value_or(VisionFeatures{}), prompts, config().ids.image);
-  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT, device());
+  const nn::RopeTable table = decoder_rope(config().text, batch.positions_AT);
   const auto plan = nn::make_plan(batch.layout, device());
   const TextConfig& text = config().text;
   const Attend attend = [&](int64_t layer, const Tensor& qkv_TEH) {
@@ -135,14 +136,14 @@ Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const in
   }
   std::vector<int64_t> last;
   for (const nn::GroupSpans& group : batch.layout.groups) last.push_back(group.prompt.end() - 1);
-  return head(x_TD.index_select(0, at::tensor(last, at::kLong).to(device())));
+  return head(x_TD.index_select(0, nn::on_device(last, device())));
 }
 
 DecodeInputs Model::decode_inputs(std::span<const int64_t> ids, std::span<const int64_t> positions) const {
-  const auto tensor = [](std::span<const int64_t> values) {
-    return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()), at::kLong);
-  };
-  return {tensor(ids).to(device()), decoder_rope(config().text, tensor(positions).expand({3, -1}), device())};
+  std::vector<int64_t> both(ids.begin(), ids.end());
+  both.insert(both.end(), positions.begin(), positions.end());
+  const Tensor inputs = nn::on_device(both, device()).view({2, -1});
+  return {inputs[0], decoder_rope(config().text, inputs[1].expand({3, -1}))};
 }
 
 Tensor Model::decode_step(const DecodeInputs& inputs, nn::KvCache& cache) const {

@@ -58,10 +58,10 @@ std::vector<int64_t> frequency_axes(const RopeConfig& rope, int64_t half) {
   return axes;
 }
 
-nn::RopeTable decoder_rope(const TextConfig& text, const at::Tensor& positions_AT, at::Device device) {
+nn::RopeTable decoder_rope(const TextConfig& text, const at::Tensor& positions_AT) {
   const int64_t half = text.head_dim / 2;
   nn::RopeTable table =
-      nn::rope_table(positions_AT, decoder_frequencies(text.rope, half), frequency_axes(text.rope, half), device);
+      nn::rope_table(positions_AT, decoder_frequencies(text.rope, half), frequency_axes(text.rope, half));
   if (text.rope.attention_factor != 1) {
     table.cos_TR.mul_(text.rope.attention_factor);
     table.sin_TR.mul_(text.rope.attention_factor);

@@ -11,6 +11,7 @@
 #include "ssl4rl/nn/activation.h"
 #include "ssl4rl/nn/attention.h"
 #include "ssl4rl/nn/norm.h"
+#include "ssl4rl/nn/on_device.h"
 #include "ssl4rl/nn/rope.h"
 
 namespace ssl4rl::models {
@@ -82,8 +83,8 @@ Tensor learned_positions(const VisionConfig& config, const Tensor& positions, co
     }
   const auto count = static_cast<int64_t>(patch);
   const at::Device device = positions.device();
-  const Tensor index = at::tensor(rows, at::kLong).view({count, 4}).to(device),
-               weight = at::tensor(weights, at::kFloat).view({count, 4, 1}).to(device);
+  const Tensor index = nn::on_device(rows, device).view({count, 4}),
+               weight = nn::on_device(weights, device).view({count, 4, 1});
   return (at::embedding(positions, index) * weight).sum(1);
 }
 
@@ -93,8 +94,8 @@ nn::RopeTable vision_rope(const VisionConfig& config, const VisionLayout& layout
   const Tensor frequencies = nn::rope_frequencies(quarter, config.rope_theta).repeat({2});
   std::vector<int64_t> axes(static_cast<size_t>(quarter), 0);
   axes.resize(static_cast<size_t>(2 * quarter), 1);
-  const Tensor positions = at::stack({at::tensor(layout.rows, at::kLong), at::tensor(layout.columns, at::kLong)});
-  return nn::rope_table(positions, frequencies, axes, device);
+  const Tensor positions = at::stack({at::tensor(layout.rows), at::tensor(layout.columns)});
+  return nn::rope_table(nn::on_device(positions, device), frequencies, axes);
 }
 
 }  // namespace
@@ -142,12 +143,13 @@ VisionFeatures vision_tower(const VisionConfig& config, const VisionWeights& wei
   const Plan windows = nn::make_plan(layout.window_lengths, device),
              images = nn::make_plan(layout.image_lengths, device);
 
-  const Tensor in_windows = patches.view({units, -1}).index_select(0, order.to(device)).view({units * per_unit, -1});
+  const Tensor in_windows =
+      patches.view({units, -1}).index_select(0, nn::on_device(order, device)).view({units * per_unit, -1});
   Tensor x_PD = weights.patch_embed(in_windows.to(weights.patch_embed.weight.scalar_type()));
   if (config.position_rows > 0)
     x_PD = x_PD + learned_positions(config, weights.positions, layout, grids).to(x_PD.scalar_type());
   VisionFeatures features;
-  const Tensor own_order = order.argsort().to(device);
+  const Tensor own_order = nn::on_device(order.argsort(), device);
   for (size_t i = 0; i < weights.blocks.size(); ++i) {
     const bool full = config.window_size == 0 ||
                       std::count(config.full_blocks.begin(), config.full_blocks.end(), static_cast<int64_t>(i)) > 0;

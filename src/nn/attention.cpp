@@ -7,6 +7,7 @@
 
 #include "attention_body.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::nn {
 namespace {
@@ -21,8 +22,8 @@ void finish(Segments& segments, at::Device device) {
     segments.longest_query = std::max(segments.longest_query, query.length);
     segments.longest_key = std::max(segments.longest_key, key.length);
   }
-  segments.query_offsets = at::tensor(queries, at::kInt).to(device);
-  segments.key_offsets = at::tensor(keys, at::kInt).to(device);
+  segments.query_offsets = on_device(queries, device);
+  segments.key_offsets = on_device(keys, device);
 }
 
 SegmentBody choose_body(const Tensor& q, AttentionBody body) {

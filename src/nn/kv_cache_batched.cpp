@@ -18,6 +18,7 @@
 
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/nn/kv_cache.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::nn {
 namespace {
@@ -38,40 +39,43 @@ Tensor product(const Tensor& a, const Tensor& b) {
   return at::bmm(a.to(wide), b.to(wide));
 }
 
-// Values that the host knows, in a tensor that keeps its place on the device while their number stays.
-class Indices {
+// Lists of numbers that the host knows, which come to the device in one copy and keep their places there while their
+// lengths stay.
+class Table {
  public:
-  void set(const std::vector<int64_t>& values, at::Device device) {
-    const Tensor given = at::tensor(values, at::kLong);
-    if (!tensor_.defined() || tensor_.numel() != given.numel())
-      tensor_ = at::empty(given.sizes(), given.options().device(device));
-    tensor_.copy_(given);
-  }
-  [[nodiscard]] const Tensor& tensor() const { return tensor_; }
-
- private:
-  Tensor tensor_;
-};
-
-// Which positions hold nothing, in a tensor that keeps its place like Indices': true from each row's reach on.
-class Beyond {
- public:
-  void set(const std::vector<int64_t>& reach, int64_t positions, at::Device device) {
-    reach_.set(reach, device);
-    const Tensor at = at::arange(positions, reach_.tensor().options());
-    const Tensor now = at.unsqueeze(0) >= reach_.tensor().unsqueeze(1);
-    if (tensor_.defined() && tensor_.sizes() == now.sizes()) {
-      tensor_.copy_(now);
+  void set(const std::vector<const std::vector<int64_t>*>& lists, at::Device device) {
+    std::vector<int64_t> all, lengths;
+    for (const auto* list : lists) {
+      all.insert(all.end(), list->begin(), list->end());
+      lengths.push_back(static_cast<int64_t>(list->size()));
+    }
+    const Tensor given = on_device(all, device);
+    if (parts_.empty() || lengths != lengths_) {
+      whole_ = given.is_cpu() ? given.clone() : given;
+      parts_ = whole_.split_with_sizes(lengths);
+      lengths_ = lengths;
     } else {
-      tensor_ = now;
+      whole_.copy_(given);
     }
   }
-  [[nodiscard]] const Tensor& tensor() const { return tensor_; }
+  [[nodiscard]] const Tensor& operator[](size_t list) const { return parts_[list]; }
+  [[nodiscard]] bool empty() const { return parts_.empty(); }
 
  private:
-  Indices reach_;
-  Tensor tensor_;
+  Tensor whole_;
+  std::vector<Tensor> parts_;
+  std::vector<int64_t> lengths_;
 };
+
+// Sets `beyond` [rows, positions], in its place if it has the shape: true from each row's reach on.
+void set_beyond(Tensor& beyond, const Tensor& reach, int64_t positions) {
+  const Tensor now = at::arange(positions, reach.options()).unsqueeze(0) >= reach.unsqueeze(1);
+  if (beyond.defined() && beyond.sizes() == now.sizes()) {
+    beyond.copy_(now);
+  } else {
+    beyond = now;
+  }
+}
 
 // Groups that share tensors.
 class Pool {
@@ -136,21 +140,18 @@ class Pool {
     }
     longest_ = rounded_up(longest, kReachUnit);
     if (longest_ > own_positions_) resize(capacity_, rounded_up(longest_, kOwnUnit));
-    from_m_.set(from, device);
-    to_m_.set(to, device);
-    places_m_.set(places, device);
-    positions_m_.set(positions, device);
-    prompt_beyond_gP_.set(lengths_, prompt_positions_, device);
-    own_beyond_sL_.set(reach, longest_, device);
+    table_.set({&from, &to, &places, &positions, &lengths_, &reach}, device);
+    set_beyond(prompt_beyond_gP_, table_[kLengths], prompt_positions_);
+    set_beyond(own_beyond_sL_, table_[kReach], longest_);
   }
-  [[nodiscard]] bool has_rows() const { return from_m_.tensor().defined() && from_m_.tensor().size(0) > 0; }
+  [[nodiscard]] bool has_rows() const { return !table_.empty() && table_[kFrom].size(0) > 0; }
 
   // What tells one step's work from another's, the contents of tensors apart.
   void describe(std::vector<int64_t>& layout) const {
     for (const int64_t n : {static_cast<int64_t>(lengths_.size()), longest_, prompt_positions_, samples_})
       layout.push_back(n);
-    for (const Tensor& tensor : {from_m_.tensor(), to_m_.tensor(), places_m_.tensor(), positions_m_.tensor(),
-                                 prompt_beyond_gP_.tensor(), own_beyond_sL_.tensor()}) {
+    for (const Tensor& tensor :
+         {table_[kFrom], table_[kTo], table_[kPlaces], table_[kPositions], prompt_beyond_gP_, own_beyond_sL_}) {
       layout.push_back(tensor.numel());
       layout.push_back(reinterpret_cast<int64_t>(tensor.const_data_ptr()));
     }
@@ -161,7 +162,7 @@ class Pool {
   // Appends the rows' keys and values, and writes their results to out, which is a row longer than q.
   void attend(int64_t layer, const Tensor& q_nNH, const Tensor& k_nKH, const Tensor& v_nKH, Tensor& out) {
     Layer& l = layers_.at(static_cast<size_t>(layer));
-    const Tensor &from_m = from_m_.tensor(), &places_m = places_m_.tensor(), &positions_m = positions_m_.tensor();
+    const Tensor &from_m = table_[kFrom], &places_m = table_[kPlaces], &positions_m = table_[kPositions];
     const auto slots = static_cast<int64_t>(lengths_.size());
     const int64_t places = slots * samples_, heads = shape_.key_heads, d = shape_.head_dim,
                   repeat = q_nNH.size(1) / heads;
@@ -176,14 +177,13 @@ class Pool {
     const auto prompts = [&](const Tensor& x) { return x.narrow(0, 0, slots).flatten(0, 1); };
     const auto owns = [&](const Tensor& x) { return x.narrow(0, 1, places).flatten(0, 1).narrow(1, 0, longest_); };
     // All samples of a slot and all query heads of a key head against the one prompt, and each sample against its own.
-    const Tensor by_prompt =
-        product(q_sKrH.transpose(1, 2).reshape({slots * heads, samples_ * repeat, d}),
-                prompts(l.prompt_k).transpose(1, 2))
-            .view({slots, heads, samples_, repeat, prompt_positions_})
-            .masked_fill_(prompt_beyond_gP_.tensor().view({slots, 1, 1, 1, prompt_positions_}), -INFINITY);
+    const Tensor by_prompt = product(q_sKrH.transpose(1, 2).reshape({slots * heads, samples_ * repeat, d}),
+                                     prompts(l.prompt_k).transpose(1, 2))
+                                 .view({slots, heads, samples_, repeat, prompt_positions_})
+                                 .masked_fill_(prompt_beyond_gP_.view({slots, 1, 1, 1, prompt_positions_}), -INFINITY);
     const Tensor by_own = product(q_sKrH.reshape({places * heads, repeat, d}), owns(l.own_k).transpose(1, 2))
                               .view({places, heads, repeat, longest_})
-                              .masked_fill_(own_beyond_sL_.tensor().view({places, 1, 1, longest_}), -INFINITY)
+                              .masked_fill_(own_beyond_sL_.view({places, 1, 1, longest_}), -INFINITY)
                               .view({slots, samples_, heads, repeat, longest_});
     const Tensor weights = at::cat({by_prompt, by_own.transpose(1, 2)}, -1)
                                .mul_(1 / std::sqrt(static_cast<double>(d)))
@@ -201,7 +201,7 @@ class Pool {
             .view({slots, samples_, heads, repeat, d});
     const Tensor results = (from_prompt + from_own).reshape({places, heads * repeat, d}).to(out.scalar_type());
     // Place 0 has no result: rows that fill up read the first one.
-    out.index_copy_(0, to_m_.tensor(), results.index_select(0, (places_m - 1).clamp_min(0)));
+    out.index_copy_(0, table_[kTo], results.index_select(0, (places_m - 1).clamp_min(0)));
   }
 
  private:
@@ -234,8 +234,9 @@ class Pool {
   std::vector<Layer> layers_;
   // Of the present step.
   int64_t longest_ = 0;
-  Indices from_m_, to_m_, places_m_, positions_m_;  // of the rows that are here, filled up
-  Beyond prompt_beyond_gP_, own_beyond_sL_;
+  enum : size_t { kFrom, kTo, kPlaces, kPositions, kLengths, kReach };  // four of the rows that are here, filled up
+  Table table_;
+  Tensor prompt_beyond_gP_, own_beyond_sL_;  // positions that hold nothing
 };
 
 class BatchedKvCache final : public KvCache {

@@ -125,14 +125,14 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& x, const Tensor& index) {
     ctx->save_for_backward({index});
     ctx->saved_data["rows"] = x.size(0);
-    return x.index_select(0, index.to(x.device()));
+    return x.index_select(0, index);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const Tensor index = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
     Tensor dx = at::zeros({ctx->saved_data["rows"].toInt(), grad.size(1)}, grad.options());
-    if (!on_cpu_float(grad)) return {dx.index_add_(0, index.to(grad.device()), grad), Tensor()};
+    if (!on_cpu_float(grad)) return {dx.index_add_(0, index, grad), Tensor()};
     const int64_t width = grad.size(1);
     const auto* const rows = index.const_data_ptr<int64_t>();
     const float* const from = grad.const_data_ptr<float>();
@@ -160,7 +160,7 @@ TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, c
 }
 
 Tensor gather_rows(const Tensor& x_TD, const Tensor& index_n) {
-  if (!at::GradMode::is_enabled() || !x_TD.requires_grad()) return x_TD.index_select(0, index_n.to(x_TD.device()));
+  if (!at::GradMode::is_enabled() || !x_TD.requires_grad()) return x_TD.index_select(0, index_n);
   return GatherRows::apply(x_TD, index_n);
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/nn/on_device.h"
 #include "tensor_kind.h"
 
 namespace ssl4rl::nn {
@@ -14,12 +15,13 @@ at::Tensor rope_frequencies(int64_t half, double theta) {
 }
 
 RopeTable rope_table(const at::Tensor& positions_AT, const at::Tensor& frequencies_R,
-                     const std::vector<int64_t>& axis_of, at::Device device) {
+                     const std::vector<int64_t>& axis_of) {
   SSL4RL_CHECK(static_cast<int64_t>(axis_of.size()) == frequencies_R.size(0), "{} axes for {} frequencies",
                axis_of.size(), frequencies_R.size(0));
-  const at::Tensor axes = at::tensor(axis_of, at::kLong);
-  const at::Tensor angles_TR = positions_AT.to(at::kFloat).index_select(0, axes).t() * frequencies_R;
-  return {angles_TR.cos().contiguous().to(device), angles_TR.sin().contiguous().to(device)};
+  const at::Device device = positions_AT.device();
+  const at::Tensor angles_TR =
+      positions_AT.to(at::kFloat).index_select(0, on_device(axis_of, device)).t() * on_device(frequencies_R, device);
+  return {angles_TR.cos().contiguous(), angles_TR.sin().contiguous()};
 }
 
 void apply_rope_(const at::Tensor& x_TEH, int64_t heads, const RopeTable& table, int direction) {

@@ -9,12 +9,19 @@
 
 #include "kernels.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/nn/on_device.h"
 #include "tensor_kind.h"
 
 namespace ssl4rl::nn {
 namespace {
 
 using at::Tensor;
+
+bool filters(const SamplingSettings& settings) {
+  return settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0;
+}
+
+constexpr int64_t kRun = 1024;  // probabilities that are summed before one of them is looked for
 
 // The next token of one row of float32 logits.
 class RowSampler {
@@ -37,8 +44,7 @@ class RowSampler {
 
   [[nodiscard]] int64_t draw(double uniform) const {
     if (greedy_) return likeliest();
-    return settings_.top_k > 0 || settings_.top_p < 1 || settings_.min_p > 0 ? draw_filtered(uniform)
-                                                                             : draw_from_all(uniform);
+    return filters(settings_) ? draw_filtered(uniform) : draw_from_all(uniform);
   }
 
  private:
@@ -57,7 +63,6 @@ class RowSampler {
     const float one = 1;
     kernels::best().scaled_softmax(p.data(), 1, width_, inverse_temperature_, &stats_.log_sum_exp, &one);
     for (const int64_t id : forbidden_.ids) p[static_cast<size_t>(id)] = 0;
-    constexpr int64_t kRun = 1024;
     std::vector<double> runs;
     for (int64_t begin = 0; begin < width_; begin += kRun)
       runs.push_back(std::accumulate(p.begin() + begin, p.begin() + std::min(width_, begin + kRun), 0.0));
@@ -127,6 +132,41 @@ class RowSampler {
   double masked_mass_ = 0;
 };
 
+// The first place whose cumulative sum is above u times the whole: p [n, m], u [n, 1], both float64 → [n, 1].
+Tensor place_of(const Tensor& p_nm, const Tensor& u_n1) {
+  const Tensor sums = p_nm.cumsum(1), whole = sums.slice(1, -1);
+  // Rounding may lift u · whole up to the whole.
+  const Tensor at = at::minimum(u_n1 * whole, at::nextafter(whole, at::zeros_like(whole)));
+  return (sums <= at).sum(1, /*keepdim=*/true).clamp_max(p_nm.size(1) - 1);
+}
+
+// Inverts the cumulative distribution in the order of the ids, as RowSampler::draw_from_all does. p [n, V] need not sum
+// to 1.
+Tensor draw_from(const Tensor& p_nV, const Tensor& u_n1) {
+  const int64_t width = p_nV.size(1), whole_runs = width / kRun, rest = width % kRun;
+  std::vector<Tensor> sums;
+  if (whole_runs > 0)
+    sums.push_back(p_nV.narrow(1, 0, whole_runs * kRun).unflatten(1, {whole_runs, kRun}).sum(2, false, at::kDouble));
+  if (rest > 0) sums.push_back(p_nV.narrow(1, whole_runs * kRun, rest).sum(1, true, at::kDouble));
+  const Tensor runs = at::cat(sums, 1), cumulative = runs.cumsum(1), run = place_of(runs, u_n1);
+  const Tensor mass = runs.gather(1, run), before = cumulative.gather(1, run) - mass;
+  const Tensor places = run * kRun + at::arange(kRun, run.options());
+  const Tensor p_nR = p_nV.gather(1, places.clamp_max(width - 1)).to(at::kDouble).masked_fill(places >= width, 0);
+  const Tensor within = ((u_n1 * cumulative.slice(1, -1) - before) / mass).clamp(0, 1);
+  return (run * kRun + place_of(p_nR, within)).clamp_max(width - 1);
+}
+
+// Inverts it in the order of likelihood, among those that the filters leave; logits [n, V].
+Tensor draw_likely(const Tensor& logits_nV, const SamplingSettings& settings, const Tensor& u_n1) {
+  const bool few = settings.top_k > 0 && settings.top_k < logits_nV.size(1);
+  const auto [sorted, order] =
+      few ? logits_nV.topk(settings.top_k, 1) : logits_nV.sort(/*stable=*/true, 1, /*descending=*/true);
+  Tensor p = (sorted - sorted.slice(1, 0, 1)).exp().to(at::kDouble);
+  if (settings.top_p < 1) p = p.masked_fill(p.cumsum(1) - p >= settings.top_p * p.sum(1, true), 0);
+  if (settings.min_p > 0) p = p.masked_fill(p < settings.min_p, 0);
+  return order.gather(1, place_of(p, u_n1));
+}
+
 }  // namespace
 
 Forbidden::Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary)
@@ -137,9 +177,8 @@ Forbidden::Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary)
   SSL4RL_CHECK(static_cast<int64_t>(ids.size()) < vocabulary, "every id is forbidden");
 }
 
-SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& settings, const Forbidden& forbidden,
-                            std::span<const double> uniforms) {
-  if (!on_cpu_float(logits_nV)) return sample_tokens_reference(logits_nV, settings, forbidden, uniforms);
+SampledTokens Sampler::draw(const Tensor& logits_nV, std::span<const double> uniforms) {
+  if (!on_cpu_float(logits_nV)) return draw_by_operators(logits_nV, uniforms);
   const Tensor logits = logits_nV.contiguous();
   const int64_t rows = logits.size(0), width = logits.size(1);
   SampledTokens result{std::vector<int64_t>(static_cast<size_t>(rows)), std::vector<float>(static_cast<size_t>(rows)),
@@ -149,8 +188,8 @@ SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& set
   at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const auto i = static_cast<size_t>(r);
-      const RowSampler sampler(values + r * width, width, settings, forbidden);
-      result.ids[i] = sampler.draw(settings.temperature == 0 ? 0 : uniforms[i]);
+      const RowSampler sampler(values + r * width, width, settings_, forbidden_);
+      result.ids[i] = sampler.draw(settings_.temperature == 0 ? 0 : uniforms[i]);
       result.logprobs[i] = static_cast<float>(sampler.logprob(result.ids[i]));
       masked[i] = sampler.masked_mass();
     }
@@ -159,40 +198,31 @@ SampledTokens sample_tokens(const Tensor& logits_nV, const SamplingSettings& set
   return result;
 }
 
-SampledTokens sample_tokens_reference(const Tensor& logits_nV, const SamplingSettings& settings,
-                                      const Forbidden& forbidden, std::span<const double> uniforms) {
-  const bool greedy = settings.temperature == 0;
-  const auto wide = logits_nV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+SampledTokens Sampler::draw_by_operators(const Tensor& logits_nV, std::span<const double> uniforms) {
+  const bool greedy = settings_.temperature == 0;
   const at::Device device = logits_nV.device();
-  const Tensor logp = (logits_nV.to(wide) / (greedy ? 1.0 : settings.temperature)).log_softmax(1);
-  const Tensor forbidden_ids = at::tensor(forbidden.ids, at::kLong).to(device);
-  const Tensor masked = forbidden.ids.empty() ? at::zeros({logp.size(0)}, logp.options())
-                                              : logp.index_select(1, forbidden_ids).exp().sum(1);
-  Tensor drawable = forbidden.ids.empty() ? logp : logp.index_fill(1, forbidden_ids, -INFINITY);
-  Tensor ids;
+  const auto wide = logits_nV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  Tensor x = logits_nV.to(wide) / (greedy ? 1.0 : settings_.temperature);
+  const Tensor lse = x.logsumexp(1, /*keepdim=*/true);
+  Tensor masked = at::zeros({x.size(0)}, x.options());
+  if (!forbidden_.ids.empty()) {
+    if (!forbidden_ids_.defined() || forbidden_ids_.device() != device)
+      forbidden_ids_ = on_device(forbidden_.ids, device);
+    masked = (x.index_select(1, forbidden_ids_) - lse).exp().sum(1);
+    x.index_fill_(1, forbidden_ids_, -INFINITY);
+  }
+  Tensor ids_n1;
   if (greedy) {
-    ids = drawable.argmax(1);
+    ids_n1 = x.argmax(1, /*keepdim=*/true);
   } else {
-    auto [sorted, order] = drawable.sort(/*stable=*/true, 1, /*descending=*/true);
-    if (settings.top_k > 0 && settings.top_k < sorted.size(1)) sorted = sorted.slice(1, 0, settings.top_k);
-    Tensor p = sorted.exp();
-    if (settings.top_p < 1) {
-      const Tensor before = p.cumsum(1) - p;
-      p = p.masked_fill(before >= settings.top_p * p.sum(1, true), 0);
-    }
-    if (settings.min_p > 0) p = p.masked_fill(p < settings.min_p * p.slice(1, 0, 1), 0);
-    const Tensor cumulative = p.cumsum(1);
-    const Tensor u = at::tensor(at::ArrayRef<double>(uniforms.data(), uniforms.size()), at::kDouble)
-                         .to(device)
-                         .to(wide)
-                         .unsqueeze(1);
-    const Tensor rank = (cumulative <= u * cumulative.slice(1, -1)).sum(1, true).clamp_max(p.size(1) - 1);
-    ids = order.gather(1, rank).squeeze(1);
+    const Tensor u_n1 = on_device(std::vector<double>(uniforms.begin(), uniforms.end()), device).unsqueeze(1);
+    ids_n1 = filters(settings_) ? draw_likely(x, settings_, u_n1)
+                                : draw_from((x - x.amax(1, /*keepdim=*/true)).exp_(), u_n1);
   }
   // All that the host needs in one copy.
-  const Tensor chosen = logp.gather(1, ids.unsqueeze(1)).squeeze(1);
+  const Tensor chosen = (x.gather(1, ids_n1) - lse).squeeze(1);
   const Tensor results =
-      at::stack({ids.to(at::kDouble), chosen.to(at::kDouble), masked.to(at::kDouble)}).cpu().contiguous();
+      at::stack({ids_n1.squeeze(1).to(at::kDouble), chosen.to(at::kDouble), masked.to(at::kDouble)}).cpu();
   const auto rows = static_cast<size_t>(results.size(1));
   const std::span<const double> values(results.const_data_ptr<double>(), 3 * rows);
   SampledTokens drawn;

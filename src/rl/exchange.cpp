@@ -99,11 +99,11 @@ void exchange_outcomes(std::vector<Group>& groups, const train::Communicator& co
 void add_up(Step& step, const train::Communicator& communicator) {
   double sums[] = {step.gap.sum,
                    static_cast<double>(step.gap.tokens),
-                   step.loss_sums.kl,
-                   step.loss_sums.clipped_low,
-                   step.loss_sums.clipped_high,
-                   step.entropy_sum,
-                   step.value_clipped,
+                   step.loss_sums.kl.read(),
+                   step.loss_sums.clipped_low.read(),
+                   step.loss_sums.clipped_high.read(),
+                   step.entropy_sum.read(),
+                   step.value_clipped.read(),
                    static_cast<double>(step.trained_tokens)};
   double largest[] = {step.gap.max, step.masked_mass};
   communicator.sum(sums);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "ssl4rl/nn/on_device.h"
+
 namespace ssl4rl::rl {
 namespace {
 
@@ -10,8 +12,10 @@ using Loss = AlgorithmConfig::LossType;
 
 // Each sample's mean, at each of its tokens.
 Tensor sample_means(const Tensor& x_n, const std::vector<int64_t>& lengths_S) {
-  const Tensor lengths = at::tensor(lengths_S, at::kLong).to(x_n.device());
-  const Tensor sample_of_n = at::repeat_interleave(at::arange(lengths.size(0), lengths.options()), lengths);
+  std::vector<int64_t> samples;
+  for (size_t s = 0; s < lengths_S.size(); ++s)
+    samples.insert(samples.end(), static_cast<size_t>(lengths_S[s]), static_cast<int64_t>(s));
+  const Tensor lengths = nn::on_device(lengths_S, x_n.device()), sample_of_n = nn::on_device(samples, x_n.device());
   const Tensor sums_S = at::zeros({lengths.size(0)}, x_n.options()).index_add(0, sample_of_n, x_n);
   return (sums_S / lengths).index_select(0, sample_of_n);
 }
@@ -69,8 +73,8 @@ void count_clipped(const AlgorithmConfig& config, const Tensor& r, const Tensor&
   const bool cap_only = config.loss_type == Loss::kCispo && !config.compat_verl();
   const double low = cap_only ? 0 : 1 - config.epsilon,
                high = cap_only ? config.upper_epsilon() : 1 + config.upper_epsilon();
-  sums.clipped_low += ((r < low) & (A < 0)).sum().item<double>();
-  sums.clipped_high += ((r > high) & (A > 0)).sum().item<double>();
+  sums.clipped_low.add(((r < low) & (A < 0)).sum());
+  sums.clipped_high.add(((r > high) & (A > 0)).sum());
 }
 
 }  // namespace
@@ -99,7 +103,7 @@ Tensor policy_loss(const AlgorithmConfig& config, const LossInputs& in, LossSums
   count_clipped(config, ratio.detach(), in.advantage_n, sums);
   if (in.reference_n.defined()) {
     const Tensor kl = kl_divergence(config, in.logprob_n, in.reference_n);
-    sums.kl += kl.detach().sum().item<double>();
+    sums.kl.add(kl.sum());
     if (!config.kl_in_reward) loss = loss + config.beta * (kl * in.kl_weight_n).sum();
   }
   if (config.entropy_coef > 0) loss = loss - config.entropy_coef * (in.entropy_n * in.entropy_weight_n).sum();
@@ -107,11 +111,11 @@ Tensor policy_loss(const AlgorithmConfig& config, const LossInputs& in, LossSums
 }
 
 Tensor value_loss(const AlgorithmConfig& config, const Tensor& value_n, const Tensor& old_value_n,
-                  const Tensor& return_n, const Tensor& weight_n, double& clipped) {
+                  const Tensor& return_n, const Tensor& weight_n, PendingSum& clipped) {
   const double range = config.value_clip();
   const Tensor near_old = at::minimum(at::maximum(value_n, old_value_n - range), old_value_n + range);
   const Tensor plain = (value_n - return_n).square(), limited = (near_old - return_n).square();
-  clipped += (limited > plain).sum().item<double>();
+  clipped.add((limited > plain).sum());
   return 0.5 * (at::maximum(plain, limited) * weight_n).sum();
 }
 

@@ -69,19 +69,19 @@ Json step_metrics(const Step& step, const AlgorithmConfig& algorithm, int64_t sk
   Json m{{"step", step.number}};
   add_rewards(m, step.groups);
   add_lengths(m, step.groups);
-  if (algorithm.beta > 0) m["kl"] = step.loss_sums.kl / trained;
+  if (algorithm.beta > 0) m["kl"] = step.loss_sums.kl.read() / trained;
   if (!step.reward_kl_means.empty()) {
     m["reward_kl"] = mean(step.reward_kl_means);
     m["beta"] = step.beta;
   }
-  m["entropy"] = step.entropy_sum / trained;
-  m["clip_ratio/low_mean"] = step.loss_sums.clipped_low / trained;
-  m["clip_ratio/high_mean"] = step.loss_sums.clipped_high / trained;
-  m["clip_ratio/region_mean"] = (step.loss_sums.clipped_low + step.loss_sums.clipped_high) / trained;
+  m["entropy"] = step.entropy_sum.read() / trained;
+  m["clip_ratio/low_mean"] = step.loss_sums.clipped_low.read() / trained;
+  m["clip_ratio/high_mean"] = step.loss_sums.clipped_high.read() / trained;
+  m["clip_ratio/region_mean"] = (step.loss_sums.clipped_low.read() + step.loss_sums.clipped_high.read()) / trained;
   m["loss"] = mean(step.losses);
   if (!step.value_losses.empty()) {
     m["value_loss"] = mean(step.value_losses);
-    m["clip_ratio/value_mean"] = step.value_clipped / trained;
+    m["clip_ratio/value_mean"] = step.value_clipped.read() / trained;
   }
   m["grad_norm"] = mean(step.grad_norms);
   if (!step.critic_grad_norms.empty()) m["critic_grad_norm"] = mean(step.critic_grad_norms);

@@ -63,7 +63,7 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
   run_.communicator.agree(run_.interrupt);
   run_.communicator.sum(update_tokens);
   const double tokens = std::accumulate(update_tokens.begin(), update_tokens.end(), 0.0);
-  entropy_sum_ = 0;
+  entropy_sum_ = {};
   micro_batches_ = 0;
   double loss_sum = 0, norm_sum = 0, updates = 0;
   const double learning_rate = run_.train.learning_rate_at(number);
@@ -78,7 +78,7 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
   const double seconds = watch.seconds();
   return {{"step", number},
           {"loss", loss_sum / updates},
-          {"entropy", run_.communicator.sum(entropy_sum_) / tokens},
+          {"entropy", run_.communicator.sum(entropy_sum_.read()) / tokens},
           {"grad_norm", norm_sum / updates},
           {"learning_rate", learning_rate},
           {"updates/skipped", run_.state.skipped_updates},
@@ -93,7 +93,7 @@ double SupervisedTrainer::update(std::span<const SupervisedExample> examples, do
   std::vector<GroupLengths> lengths;
   for (const SupervisedExample& example : examples)
     lengths.push_back({example.prompt.length(), {static_cast<int64_t>(example.target.size())}});
-  double loss_value = 0;
+  PendingSum sum;
   train::SharedPasses passes({&run_.policy}, train::SharedPasses::Direction::kForwardAndBackward, run_.communicator,
                              may_stop ? &run_.interrupt : nullptr);
   for (const MicroBatch& batch : micro_batches(lengths, run_.train.micro_batch_tokens)) {
@@ -104,12 +104,12 @@ double SupervisedTrainer::update(std::span<const SupervisedExample> examples, do
     passes.begin(whole);
     const nn::TokenLogProbs values = run_.policy.completion_logprobs(whole, 1);
     const Tensor loss = -values.logprob_T.sum() / tokens;
-    loss_value += loss.item<double>();
-    entropy_sum_ += values.entropy_T.sum().item<double>();
+    sum.add(loss);
+    entropy_sum_.add(values.entropy_T.sum());
     loss.backward();
   }
   passes.finish();
-  return loss_value;
+  return sum.read();
 }
 
 }  // namespace ssl4rl::rl

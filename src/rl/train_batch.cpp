@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::rl {
 
@@ -22,7 +23,7 @@ Tensor TrainBatch::field(std::vector<float> Sample::*field, at::Device device) c
                  (sample->*field).size(), sample->completion.ids.size());
     values.insert(values.end(), (sample->*field).begin(), (sample->*field).end());
   }
-  return at::tensor(values, at::kFloat).to(device);
+  return nn::on_device(values, device);
 }
 
 TrainBatch make_train_batch(std::span<Group> groups, const MicroBatch& batch, const models::Model& model) {
@@ -40,10 +41,16 @@ TrainBatch make_train_batch(std::span<Group> groups, const MicroBatch& batch, co
   return result;
 }
 
-void scatter_field(const TrainBatch& batch, const Tensor& values_n, std::vector<float> Sample::*field) {
-  const Tensor values = values_n.detach().to(at::kFloat).cpu().contiguous();
+void PendingField::add(const TrainBatch& batch, const Tensor& values_n) {
+  samples_.insert(samples_.end(), batch.samples.begin(), batch.samples.end());
+  values_.push_back(values_n.detach().to(at::kFloat));
+}
+
+void PendingField::write(std::vector<float> Sample::*field) const {
+  if (values_.empty()) return;
+  const Tensor values = at::cat(values_).cpu();
   const float* at = values.const_data_ptr<float>();
-  for (Sample* sample : batch.samples) {
+  for (Sample* sample : samples_) {
     (sample->*field).assign(at, at + sample->length());
     at += sample->length();
   }
@@ -60,8 +67,8 @@ TokenWeightTensors token_weight_tensors(const AlgorithmConfig& config, const Tra
     entropy.insert(entropy.end(), length, static_cast<float>(weights.entropy));
     value.insert(value.end(), length, static_cast<float>(weights.value));
   }
-  const auto tensor = [device](const std::vector<float>& values) { return at::tensor(values, at::kFloat).to(device); };
-  return {tensor(policy), tensor(kl), tensor(entropy), tensor(value)};
+  return {nn::on_device(policy, device), nn::on_device(kl, device), nn::on_device(entropy, device),
+          nn::on_device(value, device)};
 }
 
 }  // namespace ssl4rl::rl

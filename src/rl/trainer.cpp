@@ -248,23 +248,25 @@ void Trainer::score_rollout(Step& step) {
   for (const Group& group : replay_)
     needs_old = needs_old || std::any_of(group.samples.begin(), group.samples.end(), recorded);
   const double temperature = config_.rollout.temperature;
+  PendingField values, old, of_reference;
   if (needs_old || critic_)
     for_each_batch(step.groups, trained_models(), [&](const TrainBatch& batch) {
       const Tensor hidden = run_.policy.completion_hidden(batch.packed);
-      if (critic_) scatter_field(batch, critic_->values(batch.packed, hidden), &Sample::values);
-      if (!needs_old) return;
-      scatter_field(batch, run_.policy.logprobs_of(hidden, batch.packed, temperature).logprob_T, &Sample::old_logprobs);
-      for (Sample* sample : batch.samples) {
-        step.gap.add(sample->old_logprobs, sample->completion.logprobs);
-        if (!replay_.empty() && recorded(*sample)) sample->old_logprobs = sample->completion.logprobs;
-      }
+      if (critic_) values.add(batch, critic_->values(batch.packed, hidden));
+      if (needs_old) old.add(batch, run_.policy.logprobs_of(hidden, batch.packed, temperature).logprob_T);
     });
+  values.write(&Sample::values);
+  old.write(&Sample::old_logprobs);
+  for (Sample* sample : old.samples()) {
+    step.gap.add(sample->old_logprobs, sample->completion.logprobs);
+    if (!replay_.empty() && recorded(*sample)) sample->old_logprobs = sample->completion.logprobs;
+  }
   if (reference_) {
     const auto reference = reference_->on(run_.policy.device());  // from the host's memory, if it waits there
     for_each_batch(step.groups, {reference.get()}, [&](const TrainBatch& batch) {
-      scatter_field(batch, reference->completion_logprobs(batch.packed, temperature).logprob_T,
-                    &Sample::reference_logprobs);
+      of_reference.add(batch, reference->completion_logprobs(batch.packed, temperature).logprob_T);
     });
+    of_reference.write(&Sample::reference_logprobs);
   }
 }
 
@@ -346,6 +348,7 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
   size.updates = static_cast<int64_t>((rollout.size() + per_update - 1) / per_update);
   const at::Device device = run_.policy.device();
   Losses losses;
+  PendingField own_logprobs;
   // Up to the first update the step can be given up.
   train::SharedPasses passes(trained_models(), train::SharedPasses::Direction::kForwardAndBackward, run_.communicator,
                              step.changed_weights ? nullptr : &run_.interrupt);
@@ -359,8 +362,7 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
     Tensor old = batch.field(&Sample::old_logprobs, device);
     if (!old.defined()) {  // the only update of this rollout: the sampler's log-probs meet the trainer's here
       old = policy.logprob_T.detach();
-      scatter_field(batch, old, &Sample::old_logprobs);
-      for (const Sample* sample : batch.samples) step.gap.add(sample->old_logprobs, sample->completion.logprobs);
+      own_logprobs.add(batch, old);
     }
     const TokenWeightTensors weights = token_weight_tensors(algorithm, batch, size, device);
     Tensor loss = policy_loss(algorithm,
@@ -374,22 +376,24 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
                                .kl_weight_n = weights.kl_n,
                                .entropy_weight_n = weights.entropy_n},
                               step.loss_sums);
-    losses.policy += loss.item<double>();
+    losses.policy.add(loss);
     if (critic_) {
       const Tensor of_values =
           value_loss(algorithm, critic_->values(batch.packed, hidden), batch.field(&Sample::values, device),
                      batch.field(&Sample::returns, device), weights.value_n, step.value_clipped);
-      losses.critic += of_values.item<double>();
+      losses.critic.add(of_values);
       if (critic_->separate())
         of_values.backward();
       else
         loss = loss + algorithm.vf_coef * of_values;
     }
-    step.entropy_sum += policy.entropy_T.sum().item<double>();
+    step.entropy_sum.add(policy.entropy_T.sum());
     step.trained_tokens += policy.logprob_T.size(0);
     loss.backward();
   }
   passes.finish();
+  own_logprobs.write(&Sample::old_logprobs);
+  for (const Sample* sample : own_logprobs.samples()) step.gap.add(sample->old_logprobs, sample->completion.logprobs);
   return losses;
 }
 
@@ -411,17 +415,17 @@ void Trainer::compare_tasks(Step& step) {
 }
 
 void Trainer::apply(Step& step, const Losses& own) {
-  const Losses losses{run_.communicator.sum(own.policy), run_.communicator.sum(own.critic)};
-  const train::UpdateResult result = train::apply_update(run_.optimizer, run_.train, losses.policy + losses.critic,
-                                                         step.learning_rate, run_.state, run_.log);
-  step.losses.push_back(losses.policy);
+  const double policy = run_.communicator.sum(own.policy.read()), critic = run_.communicator.sum(own.critic.read());
+  const train::UpdateResult result =
+      train::apply_update(run_.optimizer, run_.train, policy + critic, step.learning_rate, run_.state, run_.log);
+  step.losses.push_back(policy);
   step.grad_norms.push_back(result.grad_norm);
   if (!critic_) return;
-  step.value_losses.push_back(losses.critic);
+  step.value_losses.push_back(critic);
   if (!critic_->optimizer()) return;
   train::TrainConfig of_critic = run_.train;
   of_critic.learning_rate = config_.algorithm.critic_learning_rate.value_or(run_.train.learning_rate);
-  step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, losses.policy + losses.critic,
+  step.critic_grad_norms.push_back(train::apply_update(*critic_->optimizer(), of_critic, policy + critic,
                                                        of_critic.learning_rate_at(step.number), run_.state, run_.log)
                                        .grad_norm);
 }

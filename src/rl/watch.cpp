@@ -37,7 +37,7 @@ void Watch::look_at(const Step& step, const Log& log) {
     }
   }
   const double length = tokens / std::max(1.0, samples);
-  const double entropy = step.entropy_sum / static_cast<double>(std::max<int64_t>(1, step.trained_tokens));
+  const double entropy = step.entropy_sum.read() / static_cast<double>(std::max<int64_t>(1, step.trained_tokens));
   if (seen_ < kFirstSteps) {
     first_length_ += (length - first_length_) / static_cast<double>(seen_ + 1);
     first_entropy_ += (entropy - first_entropy_) / static_cast<double>(seen_ + 1);

@@ -11,6 +11,7 @@
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/models/step_recorder.h"
+#include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::rollout {
 namespace {
@@ -37,6 +38,7 @@ class Session {
         plan_(plan),
         poll_(poll),
         on_finished_(finished),
+        sampler_(plan.sampling, model_.processor().forbidden()),
         cache_(model_.make_cache()) {
     if (limits.record_steps) recorder_.emplace(model_, *cache_);
     for (const Request& request : requests) {
@@ -95,7 +97,7 @@ class Session {
                Rng(plan_.seed, Stream::kSample, {requests_[r].key, requests_[r].attempt, static_cast<uint64_t>(s)}),
                {}});
         }
-      extend(logits_gV.index_select(0, at::tensor(rows, at::kLong).to(logits_gV.device())), old);
+      extend(logits_gV.index_select(0, nn::on_device(rows, logits_gV.device())), old);
       result_.prefill_seconds += watch.seconds();
     }
   }
@@ -120,8 +122,7 @@ class Session {
     std::vector<double> uniforms;
     for (size_t i = begin; i < running_.size(); ++i)
       uniforms.push_back(plan_.sampling.temperature == 0 ? 0 : running_[i].rng.uniform());
-    const nn::SampledTokens drawn =
-        nn::sample_tokens(logits_nV, plan_.sampling, model_.processor().forbidden(), uniforms);
+    const nn::SampledTokens drawn = sampler_.draw(logits_nV, uniforms);
     result_.masked_mass = std::max(result_.masked_mass, drawn.masked_mass);
     result_.tokens += static_cast<int64_t>(drawn.ids.size());
     std::vector<Running> still;
@@ -172,6 +173,7 @@ class Session {
   const SamplingPlan& plan_;
   const Engine::Poll& poll_;
   const Engine::Finished& on_finished_;
+  nn::Sampler sampler_;
   std::unique_ptr<nn::KvCache> cache_;
   std::optional<models::StepRecorder> recorder_;
   Generation result_;

@@ -11,7 +11,8 @@ using at::Tensor;
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 18;  // values that are float32 at a time
+// Values that are float32 at a time: few enough for the CPU's caches, enough to fill a GPU. They change no result.
+int64_t chunk_on(at::Device device) { return device.is_cpu() ? 1 << 18 : 1 << 24; }
 
 void fused_update(std::vector<Tensor> weights, std::vector<Tensor> gradients, std::vector<Tensor> first,
                   std::vector<Tensor> second, std::vector<Tensor> steps, double learning_rate, double weight_decay,
@@ -38,13 +39,14 @@ void round_at_random(const Tensor& to, const Tensor& from, const Tensor& bits_16
   to.copy_(from.view(at::kInt).add(bits_16).bitwise_and_(~int64_t{0xffff}).view(at::kFloat));
 }
 
-void update_in_chunks(const Moments& m, const Tensor& weight, const Tensor& gradient, double learning_rate,
-                      double weight_decay, const TrainConfig& config) {
+void update_in_chunks(const Moments& m, int64_t step, const Tensor& weight, const Tensor& gradient,
+                      double learning_rate, double weight_decay, const TrainConfig& config) {
   const Tensor w = weight.view({-1}), g = gradient.reshape({-1}), first = m.first.view({-1}),
                second = m.second.view({-1});
-  const uint64_t key = (m.parameter + 1) * 0x85ebca6b + static_cast<uint64_t>(m.steps.item<float>()) * 0xc2b2ae35;
-  for (int64_t at = 0; at < w.numel(); at += kChunk) {
-    const int64_t n = std::min(kChunk, w.numel() - at);
+  const uint64_t key = (m.parameter + 1) * 0x85ebca6b + static_cast<uint64_t>(step) * 0xc2b2ae35;
+  const int64_t chunk = chunk_on(w.device());
+  for (int64_t at = 0; at < w.numel(); at += chunk) {
+    const int64_t n = std::min(chunk, w.numel() - at);
     const Tensor m1 = first.narrow(0, at, n), m2 = second.narrow(0, at, n);
     const Tensor wide1 = m1.to(at::kFloat), wide2 = m2.to(at::kFloat);
     fused_update({w.narrow(0, at, n)}, {g.narrow(0, at, n)}, {wide1}, {wide2}, {m.steps}, learning_rate, weight_decay,
@@ -71,8 +73,10 @@ void update_adamw(const std::vector<Moments*>& moments, const std::vector<Tensor
   at::_foreach_add_(steps, 1);
   if (first.front().scalar_type() != at::kBFloat16)
     return fused_update(weights, gradients, first, second, steps, learning_rate, weight_decay, config);
+  const Tensor counts = at::stack(steps).to(at::kCPU, at::kLong);
   for (size_t i = 0; i < moments.size(); ++i)
-    update_in_chunks(*moments[i], weights[i], gradients[i], learning_rate, weight_decay, config);
+    update_in_chunks(*moments[i], counts.const_data_ptr<int64_t>()[i], weights[i], gradients[i], learning_rate,
+                     weight_decay, config);
 }
 
 }  // namespace ssl4rl::train

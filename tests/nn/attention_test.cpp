@@ -61,7 +61,7 @@ RopeTable random_rope(int64_t tokens, int64_t dim) {
   const Tensor positions = at::randint(0, 50, {3, tokens}, at::kLong);
   std::vector<int64_t> axes;
   for (int64_t i = 0; i < dim / 2; ++i) axes.push_back(i % 3);
-  return rope_table(positions, rope_frequencies(dim / 2, 1e4), axes, at::kCPU);
+  return rope_table(positions, rope_frequencies(dim / 2, 1e4), axes);
 }
 
 class AttentionTypes : public testing::TestWithParam<at::ScalarType> {};

@@ -55,7 +55,7 @@ TEST(Ops, RopeTurnsPairsByTheAngleOfTheirAxis) {
   const Tensor positions = at::tensor({5, 7, 2, 9}, at::kLong).view({2, 2});  // two axes, two tokens
   const Tensor frequencies = rope_frequencies(2, 100);
   EXPECT_LT(difference(frequencies, at::tensor({1.0, 0.1})), 1e-7);
-  const RopeTable table = rope_table(positions, frequencies, {0, 1}, at::kCPU);
+  const RopeTable table = rope_table(positions, frequencies, {0, 1});
   Tensor x = at::zeros({2, 2, 4});
   x.select(2, 0).fill_(1);  // pair 0 = (1, 0)
   x.select(2, 3).fill_(1);  // pair 1 = (0, 1)

@@ -26,7 +26,7 @@ TEST(Sampling, FrequenciesFollowTheTemperedDistributionWithoutForbiddenIds) {
   const Forbidden forbidden({4}, kVocabulary);
   const double temperature = 1.7;
   const auto drawn =
-      sample_tokens(logits.expand({kDraws, kVocabulary}), {temperature, 1, 0}, forbidden, uniforms(kDraws, 1));
+      Sampler({temperature, 1, 0}, forbidden).draw(logits.expand({kDraws, kVocabulary}), uniforms(kDraws, 1));
   Tensor p = (logits / temperature).exp();
   p[4] = 0;
   p = p / p.sum();
@@ -48,7 +48,8 @@ TEST(Sampling, FrequenciesFollowTheTemperedDistributionWithoutForbiddenIds) {
 
 TEST(Sampling, GreedyTakesTheLikeliestAllowedIdAndReportsLogProbsAtTemperatureOne) {
   const Tensor logits = at::tensor({1.0f, 5.0f, 3.0f}).unsqueeze(0);
-  const auto drawn = sample_tokens(logits, {0, 1, 0}, Forbidden({1}, 3), {});
+  const Forbidden forbidden({1}, 3);
+  const auto drawn = Sampler({0, 1, 0}, forbidden).draw(logits, {});
   EXPECT_EQ(drawn.ids[0], 2);
   EXPECT_NEAR(drawn.logprobs[0], logits.log_softmax(1)[0][2].item<float>(), 1e-6);
 }
@@ -57,8 +58,9 @@ TEST(Sampling, TopKTopPAndMinPKeepExactlyTheirSets) {
   at::manual_seed(3);
   const Tensor logits = at::randn({1, 500}) * 2;
   const auto [sorted, order] = logits.softmax(1).sort(1, true);
+  const Forbidden forbidden({}, 500);
   const auto seen = [&](const SamplingSettings& settings) {
-    const auto drawn = sample_tokens(logits.expand({20000, 500}), settings, Forbidden({}, 500), uniforms(20000, 2));
+    const auto drawn = Sampler(settings, forbidden).draw(logits.expand({20000, 500}), uniforms(20000, 2));
     return std::set<int64_t>(drawn.ids.begin(), drawn.ids.end());
   };
   const auto first = [&, order_ = order](int64_t n) {
@@ -79,32 +81,35 @@ TEST(Sampling, TopKTopPAndMinPKeepExactlyTheirSets) {
   EXPECT_EQ(seen({.min_p = 1}), first(1));
 }
 
-TEST(Sampling, TheReferenceBodyDrawsTheSameTokens) {
+TEST(Sampling, AtensOperatorsDrawTheSameTokens) {
   at::manual_seed(4);
-  const Tensor logits = at::randn({300, 2000}) * 3;
-  const Forbidden forbidden({0, 7, 1999}, 2000);
-  for (const SamplingSettings& settings : {SamplingSettings{1, 1, 0},
-                                           {0.6, 0.9, 0},
-                                           {1.3, 1, 40},
-                                           {1, 0.8, 20},
-                                           {1, 1, 0, 0.1},
-                                           {1.5, 0.95, 50, 0.05},
-                                           {0, 1, 0}}) {
-    const auto u = uniforms(300, 5);
-    const auto a = sample_tokens(logits, settings, forbidden, u),
-               b = sample_tokens_reference(logits.to(at::kDouble), settings, forbidden, u);
-    int same =
-        0;  // without filters the reference walks the tokens by likelihood, the fast body by id: compare sets only then
-    for (size_t i = 0; i < 300; ++i) {
-      same += a.ids[i] == b.ids[i];
-      if (a.ids[i] == b.ids[i]) {
-        EXPECT_NEAR(a.logprobs[i], b.logprobs[i], 1e-4);
+  for (const int64_t vocabulary : {700, 1024, 2500}) {
+    const Tensor logits = at::randn({300, vocabulary}) * 3;
+    const Forbidden forbidden({0, 7, vocabulary - 1}, vocabulary);
+    for (const SamplingSettings& settings : {SamplingSettings{1, 1, 0},
+                                             {0.6, 0.9, 0},
+                                             {1.3, 1, 0},
+                                             {1.3, 1, 40},
+                                             {1, 0.8, 20},
+                                             {1, 1, 0, 0.1},
+                                             {1.5, 0.95, 50, 0.05},
+                                             {0, 1, 0}}) {
+      const auto u = uniforms(300, 5);
+      Sampler sampler(settings, forbidden);
+      const auto a = sampler.draw(logits, u);
+      for (const auto type : {at::kDouble, at::kFloat}) {
+        const auto b = sampler.draw_by_operators(logits.to(type), u);
+        int same = 0;
+        for (size_t i = 0; i < 300; ++i) {
+          same += a.ids[i] == b.ids[i];
+          if (a.ids[i] == b.ids[i]) {
+            EXPECT_NEAR(a.logprobs[i], b.logprobs[i], 1e-4);
+          }
+        }
+        EXPECT_GE(same, 299) << vocabulary << ' ' << settings.temperature << ' ' << settings.top_p;
+        EXPECT_NEAR(a.masked_mass, b.masked_mass, 1e-5);
       }
     }
-    if (settings.top_p < 1 || settings.top_k > 0 || settings.temperature == 0) {
-      EXPECT_GE(same, 299);
-    }
-    EXPECT_NEAR(a.masked_mass, b.masked_mass, 1e-5);
   }
 }
 
@@ -113,8 +118,10 @@ TEST(Sampling, TheEndsOfTheUnitIntervalAreLegal) {
   const Tensor logits = at::randn({2, 3000});
   const Forbidden forbidden({2999, 0}, 3000);
   for (const SamplingSettings& settings : {SamplingSettings{1, 1, 0}, {1, 0.5, 0}, {1, 1, 7}}) {
-    const auto drawn = sample_tokens(logits, settings, forbidden, std::vector<double>{0.0, 1 - 1e-16});
-    for (const int64_t id : drawn.ids) EXPECT_TRUE(id > 0 && id < 2999);
+    Sampler sampler(settings, forbidden);
+    const std::vector<double> ends{0.0, 1 - 1e-16};
+    for (const auto& drawn : {sampler.draw(logits, ends), sampler.draw_by_operators(logits, ends)})
+      for (const int64_t id : drawn.ids) EXPECT_TRUE(id > 0 && id < 2999);
   }
 }
 

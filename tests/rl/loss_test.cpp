@@ -54,12 +54,12 @@ TEST(Loss, EqualsTheClippedObjectiveWithK3) {
     LossSums sums;
     const Tensor loss = policy_loss(config, inputs_of(kTokens, beta > 0), sums);
     EXPECT_NEAR(loss.item<double>(), loss_of(config, kTokens), 1e-12);
-    EXPECT_EQ(sums.clipped_low, 1);
-    EXPECT_EQ(sums.clipped_high, 1);
+    EXPECT_EQ(sums.clipped_low.read(), 1);
+    EXPECT_EQ(sums.clipped_high.read(), 1);
     if (beta > 0) {
       double kl = 0;
       for (const Token& t : kTokens) kl += std::exp(t.reference - t.policy) - (t.reference - t.policy) - 1;
-      EXPECT_NEAR(sums.kl, kl, 1e-12);
+      EXPECT_NEAR(sums.kl.read(), kl, 1e-12);
     }
   }
 }
@@ -178,12 +178,12 @@ TEST(Loss, TheEntropyBonusIsSubtracted) {
 TEST(Loss, ValuesAreClippedAroundTheOldOnes) {
   AlgorithmConfig config;
   config.cliprange_value = 0.2;
-  double clipped = 0;
+  PendingSum clipped;
   const auto one = [](double x) { return at::tensor({x}, at::kDouble); };
   // Far from the old value towards the return: the clipped error counts. Away from it: the plain one.
   EXPECT_NEAR(value_loss(config, one(1), one(0), one(1), one(1), clipped).item<double>(), 0.5 * 0.8 * 0.8, 1e-12);
   EXPECT_NEAR(value_loss(config, one(-1), one(0), one(1), one(1), clipped).item<double>(), 0.5 * 4, 1e-12);
-  EXPECT_EQ(clipped, 1);
+  EXPECT_EQ(clipped.read(), 1);
 }
 
 TEST(TokenWeight, SharesOfAnUpdateFollowTheLossType) {

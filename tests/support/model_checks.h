@@ -15,7 +15,7 @@ inline std::vector<double> logprobs_of(const models::Model& model, const ModelCa
   const std::vector<models::PackedGroup> groups{{&prompt, {c.token_ids}}};
   const at::Tensor values =
       model.completion_logprobs(pack(groups, model.config().ids.image, model.device()), temperature)
-          .logprob_T.to(at::kDouble)
+          .logprob_T.to(at::kCPU, at::kDouble)
           .contiguous();
   return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel()};
 }
@@ -27,9 +27,10 @@ inline std::vector<int64_t> greedy_of(const models::Model& model, const ModelCas
   const models::Prompt* const one = &prompt;
   const int64_t group = cache->add_group(prompt.length(), 1);
   at::Tensor logits = model.prefill({&one, 1}, {&group, 1}, *cache);
+  nn::Sampler sampler({.temperature = 0}, model.processor().forbidden());
   std::vector<int64_t> ids;
   while (true) {
-    ids.push_back(nn::sample_tokens(logits, {.temperature = 0}, model.processor().forbidden(), {}).ids[0]);
+    ids.push_back(sampler.draw(logits, {}).ids[0]);
     const auto& ends = model.processor().end_of_sequence();
     if (ids.size() == tokens || std::count(ends.begin(), ends.end(), ids.back()) > 0) return ids;
     const nn::DecodeRow row{group, 0, static_cast<int64_t>(ids.size()) - 1};

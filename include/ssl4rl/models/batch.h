@@ -21,12 +21,12 @@ struct PackedGroup {
 struct PackedBatch {
   nn::Layout layout;
   at::Tensor ids_T;         ///< int64
-  at::Tensor positions_AT;  ///< [3, T] int64 on the CPU
+  at::Tensor positions_AT;  ///< [3, T] int64
   at::Tensor image_rows_M;  ///< rows of ids_T that image tokens fill, in the images' order; int64
   at::Tensor patches;       ///< all images' patches; undefined without images, and where their features are known
   std::vector<Grid> grids;
   std::optional<VisionFeatures> features;
-  /// For each completion token, in packed order: the row whose output predicts it (int64, CPU), and the token itself.
+  /// For each completion token, in packed order: the row whose output predicts it, and the token itself; int64.
   at::Tensor logit_rows_n, targets_n;
 };
 

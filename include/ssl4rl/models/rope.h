@@ -16,7 +16,7 @@ namespace ssl4rl::models {
 /// The position axis (time, height, width) of each frequency.
 [[nodiscard]] std::vector<int64_t> frequency_axes(const RopeConfig& rope, int64_t half);
 
-/// The decoder's table for positions_AT [3, T] (int64, CPU).
-[[nodiscard]] nn::RopeTable decoder_rope(const TextConfig& text, const at::Tensor& positions_AT, at::Device device);
+/// The decoder's table for positions_AT [3, T] (int64), on their device.
+[[nodiscard]] nn::RopeTable decoder_rope(const TextConfig& text, const at::Tensor& positions_AT);
 
 }  // namespace ssl4rl::models

@@ -34,11 +34,21 @@ struct Forbidden {
   Forbidden(std::vector<int64_t> forbidden, int64_t vocabulary);
 };
 
-/// logits_nV [n, V]; uniforms: one number from [0, 1) a row (not read if greedy).
-[[nodiscard]] SampledTokens sample_tokens(const at::Tensor& logits_nV, const SamplingSettings& settings,
-                                          const Forbidden& forbidden, std::span<const double> uniforms);
-/// The same by ATen's operators, for any device and type.
-[[nodiscard]] SampledTokens sample_tokens_reference(const at::Tensor& logits_nV, const SamplingSettings& settings,
-                                                    const Forbidden& forbidden, std::span<const double> uniforms);
+class Sampler {
+ public:
+  /// `forbidden` must live as long.
+  Sampler(const SamplingSettings& settings, const Forbidden& forbidden) : settings_(settings), forbidden_(forbidden) {}
+
+  /// logits_nV [n, V]; uniforms: one number from [0, 1) a row (not read if greedy). The same numbers draw the same
+  /// tokens on every device. The host waits for the device once.
+  [[nodiscard]] SampledTokens draw(const at::Tensor& logits_nV, std::span<const double> uniforms);
+  /// The same by ATen's operators, for any device and type.
+  [[nodiscard]] SampledTokens draw_by_operators(const at::Tensor& logits_nV, std::span<const double> uniforms);
+
+ private:
+  const SamplingSettings settings_;
+  const Forbidden& forbidden_;
+  at::Tensor forbidden_ids_;  // on the device of the logits
+};
 
 }  // namespace ssl4rl::nn

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ssl4rl/rl/config.h"
+#include "ssl4rl/rl/pending_sum.h"
 
 namespace ssl4rl::rl {
 
@@ -24,8 +25,8 @@ struct LossInputs {
 
 /// Sums over tokens; divided by the number of tokens they are the metrics.
 struct LossSums {
-  double kl = 0;
-  double clipped_low = 0, clipped_high = 0;
+  PendingSum kl;
+  PendingSum clipped_low, clipped_high;
 };
 
 /// Σ weight · ℓ(ratio, advantage) + β Σ weight · KL − c Σ weight · entropy: adds to `sums` what the metrics need.
@@ -38,7 +39,7 @@ struct LossSums {
 /// ½ Σ weight · max((v − return)², (clip(v, old ± cliprange_value) − return)²); counts clipped tokens in `clipped`.
 [[nodiscard]] at::Tensor value_loss(const AlgorithmConfig& config, const at::Tensor& value_n,
                                     const at::Tensor& old_value_n, const at::Tensor& return_n,
-                                    const at::Tensor& weight_n, double& clipped);
+                                    const at::Tensor& weight_n, PendingSum& clipped);
 
 /// How large an update and the rollout that it belongs to are.
 struct UpdateSize {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ssl4rl/rl/config.h"
+#include "ssl4rl/rl/pending_sum.h"
 #include "ssl4rl/rl/prompt_source.h"
 #include "ssl4rl/rl/run.h"
 
@@ -34,7 +35,7 @@ class SupervisedTrainer {
 
   Run& run_;
   Pipeline<SupervisedExample> examples_;
-  double entropy_sum_ = 0;      // of the step
+  PendingSum entropy_sum_;      // of the step
   uint64_t micro_batches_ = 0;  // of the step, so far
 };
 

@@ -21,8 +21,18 @@ struct TrainBatch {
 
 [[nodiscard]] TrainBatch make_train_batch(std::span<Group> groups, const MicroBatch& batch, const models::Model& model);
 
-/// Writes values in packed order into one field of the samples.
-void scatter_field(const TrainBatch& batch, const at::Tensor& values_n, std::vector<float> Sample::*field);
+/// A number for each token of the samples of several micro-batches, which the device is still computing.
+class PendingField {
+ public:
+  void add(const TrainBatch& batch, const at::Tensor& values_n);  ///< in packed order
+  /// Waits for the numbers and writes them into this field of the samples.
+  void write(std::vector<float> Sample::*field) const;
+  [[nodiscard]] const std::vector<Sample*>& samples() const { return samples_; }
+
+ private:
+  std::vector<Sample*> samples_;
+  std::vector<at::Tensor> values_;
+};
 
 /// Each token's share of the update's losses, [n] float32.
 struct TokenWeightTensors {

@@ -36,11 +36,11 @@ struct Step {
   double masked_mass = 0;
   LogprobGap gap;
   LossSums loss_sums;
-  double entropy_sum = 0;
+  PendingSum entropy_sum;
   double beta = 0;                      ///< in force in this step
   std::optional<double> next_beta;      ///< where it is adapted
   std::vector<double> reward_kl_means;  ///< with kl_in_reward: each sample's mean KL divergence
-  double value_clipped = 0;
+  PendingSum value_clipped;
   int64_t trained_tokens = 0;
   std::vector<double> losses, value_losses, grad_norms, critic_grad_norms;  ///< one an update
   bool changed_weights = false;
@@ -80,7 +80,7 @@ class Trainer {
   void estimate_advantages(Step& step);
   void update(Step& step);
   struct Losses {
-    double policy = 0, critic = 0;
+    PendingSum policy, critic;
   };
   void update_once(Step& step, std::span<Group> groups);
   Losses accumulate_gradients(Step& step, std::span<Group> groups, std::span<const Group> rollout);

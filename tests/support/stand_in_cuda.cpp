@@ -1,0 +1,413 @@
+#include "support/stand_in_cuda.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/FakeGuardImpl.h>
+#include <torch/library.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ssl4rl::stand_in_cuda {
+namespace {
+
+using at::Tensor;
+
+const at::Device kDevice(at::kCUDA, 0);
+std::atomic<int64_t> count_of_waits{0};
+
+// ---- Memory: the host's own, at addresses that no process has.
+
+constexpr uintptr_t kFar = uintptr_t{1} << 52;
+
+void* far_address(void* host) { return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(host) | kFar); }
+void* host_address(const void* far) { return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(far) & ~kFar); }
+
+struct Memory final : c10::Allocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes == 0) return {nullptr, kDevice};
+    void* const host = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    TORCH_CHECK(host, "out of memory");
+    return {far_address(host), host, std::free, kDevice};
+  }
+  void copy_data(void* to, const void* from, size_t bytes) const override {
+    std::memcpy(host_address(to), host_address(from), bytes);
+  }
+};
+
+// Of the host, where copies need not wait.
+struct PinnedMemory final : at::HostAllocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    void* const host = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+    TORCH_CHECK(host, "out of memory");
+    const std::lock_guard lock(mutex());
+    blocks().insert({reinterpret_cast<uintptr_t>(host), bytes});
+    return {host, host, forget, at::kCPU};
+  }
+  void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
+  bool record_event(void*, void*, c10::Stream) override { return true; }
+  void empty_cache() override {}
+  at::HostStats get_stats() override { return {}; }
+  void reset_accumulated_stats() override {}
+  void reset_peak_stats() override {}
+
+  static bool holds(const void* pointer) {
+    const std::lock_guard lock(mutex());
+    const auto address = reinterpret_cast<uintptr_t>(pointer);
+    auto block = blocks().upper_bound({address, SIZE_MAX});
+    return block != blocks().begin() && address < std::prev(block)->first + std::prev(block)->second;
+  }
+
+ private:
+  static void forget(void* host) {
+    const std::lock_guard lock(mutex());
+    blocks().erase(blocks().lower_bound({reinterpret_cast<uintptr_t>(host), 0}));
+    std::free(host);
+  }
+  static std::mutex& mutex() {
+    static std::mutex* const all = new std::mutex;
+    return *all;
+  }
+  static std::set<std::pair<uintptr_t, size_t>>& blocks() {
+    static auto* const all = new std::set<std::pair<uintptr_t, size_t>>;
+    return *all;
+  }
+};
+
+Memory memory;
+PinnedMemory pinned_memory;
+
+// ---- Random numbers: the host's, in a generator that says it is the device's.
+
+struct FarGenerator final : at::CPUGeneratorImpl {
+  FarGenerator() {
+    device_ = kDevice;
+    key_set_ = c10::DispatchKeySet(c10::DispatchKey::CUDA);
+  }
+  FarGenerator* clone_impl() const override {
+    auto* const copy = new FarGenerator;
+    copy->set_state(*get_state());
+    return copy;
+  }
+};
+
+struct Hooks final : at::CUDAHooksInterface {
+  explicit Hooks(at::CUDAHooksArgs) {}
+  void init() const override {}
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasCUDA() const override { return true; }
+  int getNumGPUs() const override { return 1; }
+  c10::DeviceIndex deviceCount() const override { return 1; }
+  c10::DeviceIndex current_device() const override { return 0; }
+  c10::DeviceIndex getCurrentDevice() const override { return 0; }
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  void deviceSynchronize(c10::DeviceIndex) const override { ++count_of_waits; }
+  bool isPinnedPtr(const void* data) const override { return PinnedMemory::holds(data); }
+  c10::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex) const override {
+    static const at::Generator generator = at::make_generator<FarGenerator>();
+    return generator;
+  }
+  at::Generator getNewGenerator(c10::DeviceIndex) const override { return at::make_generator<FarGenerator>(); }
+};
+
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override { return at::kCUDA; }
+  c10::Device exchangeDevice(c10::Device) const override { return kDevice; }
+  c10::Device getDevice() const override { return kDevice; }
+  void setDevice(c10::Device) const override {}
+  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, kDevice); }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  void destroyEvent(void*, c10::DeviceIndex) const noexcept override {}
+};
+
+// ---- Operators: the CPU's, on tensors over the same memory.
+
+Tensor near(const Tensor& x) {
+  if (!x.defined() || !x.is_cuda()) return x;
+  const at::Storage& storage = x.storage();
+  const Tensor whole =
+      at::from_blob(host_address(storage.data()), {static_cast<int64_t>(storage.nbytes() / x.itemsize())},
+                    at::TensorOptions().dtype(x.scalar_type()));
+  const at::NoGradGuard no_grad;
+  return whole.as_strided(x.sizes(), x.strides(), x.storage_offset());
+}
+
+Tensor far_like(const Tensor& host) {
+  const auto options = at::TensorOptions().dtype(host.scalar_type()).device(kDevice);
+  const Tensor far = host.is_non_overlapping_and_dense() ? at::empty_strided(host.sizes(), host.strides(), options)
+                                                         : at::empty(host.sizes(), options);
+  near(far).copy_(host);
+  return far;
+}
+
+// The device's tensor over the part of `base` that `host` is a view of.
+Tensor far_view(const Tensor& host, const Tensor& base) {
+  Tensor view = at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, c10::Storage(base.storage()),
+                                                         base.key_set(), host.dtype());
+  const auto offset =
+      static_cast<const char*>(host.const_data_ptr()) - static_cast<const char*>(host_address(base.storage().data()));
+  view.unsafeGetTensorImpl()->set_storage_offset(host.numel() == 0 ? base.storage_offset()
+                                                                   : offset / static_cast<int64_t>(host.itemsize()));
+  view.unsafeGetTensorImpl()->set_sizes_and_strides(host.sizes(), host.strides());
+  return view;
+}
+
+// One call: the arguments as they came and as the host's kernel gets them.
+class Call {
+ public:
+  Call(const c10::OperatorHandle& op, torch::jit::Stack& stack)
+      : schema_(op.schema()), stack_(stack), first_(stack.size() - schema_.arguments().size()) {
+    given_.assign(stack.begin() + static_cast<ptrdiff_t>(first_), stack.end());
+    for (size_t i = 0; i < given_.size(); ++i) stack_[first_ + i] = to_host(given_[i], written(i));
+    check();
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack_);
+    const size_t begin = stack_.size() - schema_.returns().size();
+    for (const auto& [far, host] : outputs_) enlarge(far, host);
+    for (const auto& [far, host] : generators_) at::Generator(far).set_state(host.get_state());
+    for (size_t r = 0; r < schema_.returns().size(); ++r) stack_[begin + r] = to_device(stack_[begin + r], r);
+  }
+
+ private:
+  [[nodiscard]] bool written(size_t argument) const {
+    const auto* const alias = schema_.arguments()[argument].alias_info();
+    return alias && alias->isWrite();
+  }
+
+  at::IValue to_host(const at::IValue& value, bool written) {
+    if (value.isTensor()) return to_host(value.toTensor(), written);
+    if (value.isTensorList()) {
+      c10::List<Tensor> all;
+      for (const Tensor& x : value.toTensorVector()) all.push_back(to_host(x, written));
+      return all;
+    }
+    if (value.isOptionalTensorList()) {
+      c10::List<std::optional<Tensor>> all;
+      for (const std::optional<Tensor>& x : value.toOptionalTensorVector()) {
+        all.push_back(x && x->defined() ? std::optional(near(*x)) : x);
+        indices_wait_ = indices_wait_ || (x && x->defined() && (x->is_cpu() || x->scalar_type() == at::kBool));
+      }
+      return all;
+    }
+    if (value.isDevice()) return at::Device(at::kCPU);
+    if (value.isGenerator()) {
+      generators_.emplace_back(value.toGenerator(), at::make_generator<at::CPUGeneratorImpl>());
+      generators_.back().second.set_state(value.toGenerator().get_state());
+      return generators_.back().second;
+    }
+    return value;
+  }
+  Tensor to_host(const Tensor& x, bool written) {
+    if (!x.defined()) return x;
+    if (x.is_cpu() && x.dim() > 0) host_tensor_ = true;
+    if (!x.is_cuda() || !written || x.numel() > 0) return near(x);
+    // An output that the kernel makes as large as it needs.
+    outputs_.emplace_back(x, at::empty({0}, at::TensorOptions().dtype(x.scalar_type())));
+    return outputs_.back().second;
+  }
+
+  void check() const {
+    const std::string& name = schema_.name();
+    TORCH_CHECK(!host_tensor_, name, ": expected all tensors to be on the same device, found cuda:0 and cpu");
+    static const std::set<std::string> unknown_sizes{"aten::nonzero", "aten::masked_select", "aten::_unique2",
+                                                     "aten::unique_consecutive", "aten::repeat_interleave"};
+    const bool value = schema_.returns().size() == 1 &&
+                       !schema_.returns()[0].type()->isSubtypeOf(*c10::AnyListType::get()) &&
+                       schema_.returns()[0].type()->kind() == c10::TypeKind::BoolType;
+    if (unknown_sizes.count(name) || indices_wait_ || value) ++count_of_waits;
+  }
+
+  static void enlarge(const Tensor& far, const Tensor& host) {
+    const Tensor whole = far_like(host.contiguous());
+    far.unsafeGetTensorImpl()->set_storage_keep_dtype(whole.storage());
+    far.unsafeGetTensorImpl()->set_storage_offset(0);
+    far.unsafeGetTensorImpl()->set_sizes_and_strides(whole.sizes(), whole.strides());
+  }
+
+  at::IValue to_device(const at::IValue& value, size_t number) const {
+    const auto* const alias = schema_.returns()[number].alias_info();
+    if (value.isTensorList()) {
+      c10::List<Tensor> all;
+      for (const Tensor& x : value.toTensorVector()) all.push_back(far_like(x));
+      return all;
+    }
+    if (!value.isTensor() || !value.toTensor().defined()) return value;
+    if (!alias) return far_like(value.toTensor());
+    for (size_t i = 0; i < given_.size(); ++i) {
+      const auto* const same = schema_.arguments()[i].alias_info();
+      if (same && *same == *alias)
+        return alias->isWrite() ? given_[i] : far_view(value.toTensor(), given_[i].toTensor());
+    }
+    TORCH_CHECK(false, schema_.name(), ": what does its result alias?");
+  }
+
+  const c10::FunctionSchema& schema_;
+  torch::jit::Stack& stack_;
+  const size_t first_;
+  std::vector<at::IValue> given_;
+  std::vector<std::pair<Tensor, Tensor>> outputs_;
+  std::vector<std::pair<at::Generator, at::Generator>> generators_;
+  bool host_tensor_ = false, indices_wait_ = false;
+};
+
+void compute_on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) { Call(op, *stack); }
+
+Tensor empty(c10::IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>,
+             std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  return at::detail::empty_generic(size, &memory, c10::DispatchKeySet(c10::DispatchKey::CUDA),
+                                   c10::dtype_or_default(type), format);
+}
+Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<at::ScalarType> type,
+                     std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
+  return at::detail::empty_strided_generic(size, stride, &memory, c10::DispatchKeySet(c10::DispatchKey::CUDA),
+                                           c10::dtype_or_default(type));
+}
+Tensor& copy_(Tensor& to, const Tensor& from, bool non_blocking) {
+  const Tensor& host = to.is_cuda() ? from : to;
+  if (host.is_cpu() && !(non_blocking && PinnedMemory::holds(host.const_data_ptr()))) ++count_of_waits;
+  near(to).copy_(near(from));
+  return to;
+}
+at::Scalar local_scalar(const Tensor& x) {
+  ++count_of_waits;
+  return near(x).item();
+}
+Tensor bmm_wide(const Tensor& a, const Tensor& b, at::ScalarType type) {
+  TORCH_CHECK(type == at::kFloat && a.scalar_type() != type, "bmm: out_dtype only from a shorter type to float32");
+  return far_like(at::bmm(near(a).to(type), near(b).to(type)));
+}
+
+// ---- Flash attention over segments, with the demands of LibTorch's CUDA kernels.
+
+struct Varlen {
+  Tensor q, k, v;
+  const int32_t *q_offsets, *k_offsets;
+  int64_t segments;
+  Tensor kept_q, kept_k;
+
+  Varlen(const Tensor& q_, const Tensor& k_, const Tensor& v_, const Tensor& q_off, const Tensor& k_off, int64_t max_q,
+         int64_t max_k)
+      : q(near(q_)), k(near(k_)), v(near(v_)), kept_q(near(q_off)), kept_k(near(k_off)) {
+    for (const Tensor& x : {q_, k_, v_}) {
+      TORCH_CHECK(x.is_cuda() && x.dim() == 3 && x.stride(-1) == 1, "flash attention: a tensor of another form");
+      TORCH_CHECK(x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf, "flash attention: 16 bits only");
+      TORCH_CHECK(x.size(2) % 8 == 0 && x.size(2) <= 256, "flash attention: head dimension ", x.size(2));
+    }
+    for (const Tensor& x : {q_off, k_off})
+      TORCH_CHECK(x.is_cuda() && x.scalar_type() == at::kInt && x.is_contiguous(), "flash attention: offsets");
+    q_offsets = kept_q.const_data_ptr<int32_t>();
+    k_offsets = kept_k.const_data_ptr<int32_t>();
+    segments = kept_q.numel() - 1;
+    TORCH_CHECK(
+        kept_k.numel() == kept_q.numel() && q_offsets[segments] == q.size(0) && k_offsets[segments] == k.size(0),
+        "flash attention: offsets of other tensors");
+    for (int64_t s = 0; s < segments; ++s)
+      TORCH_CHECK(q_offsets[s + 1] - q_offsets[s] <= max_q && k_offsets[s + 1] - k_offsets[s] <= max_k,
+                  "flash attention: a longer segment than said");
+  }
+  static Tensor part(const Tensor& x, const int32_t* offsets, int64_t s) {  // [1, heads, rows, H] float32
+    return x.narrow(0, offsets[s], offsets[s + 1] - offsets[s]).transpose(0, 1).unsqueeze(0).to(at::kFloat);
+  }
+  static void put(Tensor& x, const int32_t* offsets, int64_t s, const Tensor& part) {
+    x.narrow(0, offsets[s], offsets[s + 1] - offsets[s]).copy_(part.squeeze(0).transpose(0, 1));
+  }
+};
+
+void check_causal(const Varlen& a, bool causal) {
+  for (int64_t s = 0; causal && s < a.segments; ++s)
+    TORCH_CHECK(a.q_offsets[s + 1] - a.q_offsets[s] == a.k_offsets[s + 1] - a.k_offsets[s],
+                "flash attention: causal segments of unequal lengths are aligned at their ends");
+}
+
+void flash_forward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto arguments = torch::jit::pop(*stack, op.schema().arguments().size());
+  const auto x = [&](size_t i) { return arguments[i].toTensor(); };
+  const Varlen a(x(0), x(1), x(2), x(3), x(4), arguments[5].toInt(), arguments[6].toInt());
+  const bool causal = arguments[8].toBool();
+  check_causal(a, causal);
+  Tensor out = at::empty(a.q.sizes(), a.q.options());
+  const Tensor lse = at::empty({a.q.size(1), a.q.size(0)}, a.q.options().dtype(at::kFloat));
+  for (int64_t s = 0; s < a.segments; ++s) {
+    const auto [o, l] = at::_scaled_dot_product_flash_attention_for_cpu(Varlen::part(a.q, a.q_offsets, s),
+                                                                        Varlen::part(a.k, a.k_offsets, s),
+                                                                        Varlen::part(a.v, a.k_offsets, s), 0.0, causal);
+    Varlen::put(out, a.q_offsets, s, o);
+    lse.narrow(1, a.q_offsets[s], a.q_offsets[s + 1] - a.q_offsets[s]).copy_(l.squeeze(0));
+  }
+  const Tensor nothing = far_like(at::zeros({2}, at::kLong));
+  for (const Tensor& result : {far_like(out), far_like(lse), nothing, nothing, far_like(at::empty({0}, out.options()))})
+    stack->emplace_back(result);
+}
+
+void flash_backward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  const auto arguments = torch::jit::pop(*stack, op.schema().arguments().size());
+  const auto x = [&](size_t i) { return arguments[i].toTensor(); };
+  const Varlen a(x(1), x(2), x(3), x(6), x(7), arguments[8].toInt(), arguments[9].toInt());
+  const bool causal = arguments[11].toBool();
+  check_causal(a, causal);
+  TORCH_CHECK(x(0).scalar_type() == x(1).scalar_type() && x(4).scalar_type() == x(1).scalar_type(),
+              "flash attention: gradient and output of another type");
+  TORCH_CHECK(x(5).is_contiguous() && x(5).scalar_type() == at::kFloat && x(5).size(1) == a.q.size(0),
+              "flash attention: lse of another form");
+  TORCH_CHECK(x(12).is_cuda() && x(13).is_cuda(), "flash attention: the random state is elsewhere");
+  const Tensor grad = near(x(0)), out = near(x(4)), lse = near(x(5));
+  Tensor dq = at::empty(a.q.sizes(), a.q.options()), dk = at::empty(a.k.sizes(), a.k.options()),
+         dv = at::empty(a.v.sizes(), a.v.options());
+  for (int64_t s = 0; s < a.segments; ++s) {
+    const Tensor l = lse.narrow(1, a.q_offsets[s], a.q_offsets[s + 1] - a.q_offsets[s]).unsqueeze(0).contiguous();
+    const auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        Varlen::part(grad, a.q_offsets, s), Varlen::part(a.q, a.q_offsets, s), Varlen::part(a.k, a.k_offsets, s),
+        Varlen::part(a.v, a.k_offsets, s), Varlen::part(out, a.q_offsets, s), l, 0.0, causal);
+    Varlen::put(dq, a.q_offsets, s, gq);
+    Varlen::put(dk, a.k_offsets, s, gk);
+    Varlen::put(dv, a.k_offsets, s, gv);
+  }
+  for (const Tensor& result : {far_like(dq), far_like(dk), far_like(dv)}) stack->emplace_back(result);
+}
+
+}  // namespace
+
+int64_t waits() { return count_of_waits; }
+
+}  // namespace ssl4rl::stand_in_cuda
+
+namespace {
+namespace far = ssl4rl::stand_in_cuda;
+
+[[maybe_unused]] const bool registered = [] {
+  c10::SetAllocator(at::kCUDA, &far::memory);
+  at::setHostAllocator(at::kCUDA, &far::pinned_memory);
+  c10::impl::registerDeviceGuard(at::kCUDA, new far::Guard);
+  at::CUDAHooksRegistry()->Register("CUDAHooks",
+                                    [](at::CUDAHooksArgs arguments) -> std::unique_ptr<at::CUDAHooksInterface> {
+                                      return std::make_unique<far::Hooks>(arguments);
+                                    });
+  return true;
+}();
+
+TORCH_LIBRARY_IMPL(_, CUDA, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&far::compute_on_host>()); }
+TORCH_LIBRARY_IMPL(aten, CUDA, m) {
+  m.impl("empty.memory_format", far::empty);
+  m.impl("empty_strided", far::empty_strided);
+  m.impl("copy_", far::copy_);
+  m.impl("_local_scalar_dense", far::local_scalar);
+  m.impl("bmm.dtype", far::bmm_wide);
+  m.impl("_flash_attention_forward", torch::CppFunction::makeFromBoxedFunction<&far::flash_forward>());
+  m.impl("_flash_attention_backward", torch::CppFunction::makeFromBoxedFunction<&far::flash_backward>());
+}
+
+}  // namespace
