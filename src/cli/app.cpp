@@ -62,7 +62,7 @@ constexpr const char* kSmaller =
 std::string out_of_memory(const std::string& what) {
   const double left = static_cast<double>(available_memory().value_or(0)) / (1 << 30);
   return fmt::format("out of memory: {}; this process has held up to {:.1f} GiB, {:.1f} GiB are left; {}", what,
-                     rl::peak_memory_gib(), left, kSmaller);
+                     rl::peak_memory_gib(at::kCPU), left, kSmaller);
 }
 
 int complain(const std::string& message, int status) {

@@ -12,8 +12,8 @@
 #include "presets.h"
 #include "runtime.h"
 #include "ssl4rl/base/error.h"
-#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
+#include "ssl4rl/nn/device_memory.h"
 
 namespace ssl4rl::cli {
 namespace {
@@ -75,12 +75,12 @@ double rounded(double value) { return std::stod(fmt::format("{:.4g}", value)); }
 
 Json measure(models::Model& model, const std::vector<models::Prompt>& prompts, const BenchShape& shape,
              const Options& options, const MachineLimits& machine) {
-  reset_peak_memory();
+  nn::reset_memory_peak(model.device());
   const GenerationSpeed generation = measure_generation(model, prompts, shape, machine, options.repeats);
-  const int64_t generation_peak = peak_memory();
-  reset_peak_memory();
+  const int64_t generation_peak = nn::memory_peak(model.device());
+  nn::reset_memory_peak(model.device());
   const UpdateSpeed update = measure_update(model, prompts, shape, options.micro_batch_tokens, options.repeats);
-  const int64_t update_peak = peak_memory();
+  const int64_t update_peak = nn::memory_peak(model.device());
 
   int64_t prompt_tokens = 0, image_tokens = 0;
   for (const models::Prompt& prompt : prompts) {
@@ -107,7 +107,6 @@ Json measure(models::Model& model, const std::vector<models::Prompt>& prompts, c
                    {"tokens_per_second", rounded(static_cast<double>(update.tokens) / update.seconds)},
                    {"gflop", rounded(update.flop / 1e9)},
                    {"share_of_sgemm_peak", rounded(update.flop / update.seconds / machine.flops)}};
-  if (!model.device().is_cpu()) return row;
   int64_t values = 0;
   for (const auto& parameter : model.parameters()) values += parameter.tensor->numel();
   const MemoryEstimate predicted = estimate_memory(model.config(),
@@ -120,7 +119,7 @@ Json measure(models::Model& model, const std::vector<models::Prompt>& prompts, c
                                                     .samples = shape.samples,
                                                     .prompts = shape.prompts,
                                                     .recompute = options.gradient_checkpointing},
-                                                   model.dtype());
+                                                   model.dtype(), model.device().type());
   row["peak_memory_gib"] = {{"generation", gib(generation_peak)},
                             {"update", gib(update_peak)},
                             {"update_predicted", gib(predicted.update())}};

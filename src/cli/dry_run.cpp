@@ -24,8 +24,8 @@ void warn_of_limits(App& app, const RunConfig& config, const MemoryEstimate& est
       app.log().warn("{}", e.what());
     }
   };
-  if (const auto left = memory_left(runtime))
-    warn([&] { check_memory(estimate, *left, app.communicator().place(), app.log()); });
+  if (const auto left = memory_of_rank(runtime, app.communicator().place()))
+    warn([&] { check_memory(estimate, *left, app.log()); });
   warn([&] { check_disk(config, estimate, steps_done, app.log()); });
 }
 
@@ -63,8 +63,8 @@ void describe_run(App& app, const RunInput& input, RunKind kind, RunParts& parts
                        group.samples.size());
   for (size_t i = 0; i < std::min<size_t>(3, sample.parts.size()) && !input.from_file; ++i)
     out << fmt::format("puzzle     {}\n", sample.parts[i].name);
-  const MemoryEstimate estimate = estimate_memory(model, question, runtime.dtype);
-  out << memory_text(model, question, runtime.dtype, runtime.device.str());
+  const MemoryEstimate estimate = estimate_memory(model, question, runtime.dtype, runtime.device.type());
+  out << memory_text(model, question, runtime.dtype, runtime.device);
   out << disk_text(config, estimate, parts.state.step);
   if (communicator.first()) warn_of_limits(app, config, estimate, runtime, parts.state.step);
   if (const auto reason = no_trial_because(estimate, runtime, communicator.place())) {

@@ -5,11 +5,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "ssl4rl/base/memory.h"
 #include "ssl4rl/models/weights.h"
+#include "ssl4rl/nn/logprob.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::cli {
@@ -55,6 +55,8 @@ void add_layers(Room& room, int64_t layers, int64_t rows, int64_t input, const s
 
 // The program and its libraries before anything is loaded: LibTorch's tables, mostly.
 constexpr int64_t kProgram = int64_t{200} << 20;
+// On a GPU: the driver's context, and memory between blocks.
+constexpr int64_t kContext = int64_t{3} << 29;
 
 std::string gib(int64_t bytes) { return fmt::format("{:.2f}", static_cast<double>(bytes) / (1 << 30)); }
 
@@ -72,14 +74,16 @@ std::string line(const char* label, const std::string& where, const MemoryEstima
 
 }  // namespace
 
-MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQuestion& q, at::ScalarType dtype) {
+MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQuestion& q, at::ScalarType dtype,
+                               at::DeviceType device) {
+  const bool on_gpu = device != at::kCPU;
   const auto size = static_cast<int64_t>(c10::elementSize(dtype));
   constexpr int64_t kFloat = 4;
   MemoryEstimate m;
-  const int64_t trained = q.trained * (q.adapters ? kFloat : size);
+  const int64_t trained = q.trained * (q.adapters ? kFloat : size);  // the weights that are
   const int64_t state = q.trained * (2 * q.moment_bytes + (size < kFloat && !q.adapters ? kFloat : 0));
   m.weights = q.values * size + (q.adapters ? trained : 0);
-  m.gradients = trained;
+  m.gradients = q.trained * kFloat;
   m.optimizer = state / q.ranks;
   m.checkpoint = (q.adapters ? trained : m.weights) + state;
   if (q.ranks > 1) m.collected = state;
@@ -88,7 +92,7 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
     m.let_go = m.weights - (q.outside + q.block) * size;
     m.collected += q.adapters ? trained : m.weights;
     m.weights += m.weights / q.ranks;  // the stretches stay beside
-    m.gradients = q.trained * kFloat / q.ranks + (q.outside_trained + (q.adapters ? 0 : q.block)) * size;
+    m.gradients = q.trained * kFloat / q.ranks + (q.outside_trained + (q.adapters ? 0 : q.block)) * kFloat;
     m.reference /= q.ranks;
   }
 
@@ -108,17 +112,20 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   // and it makes a second gradient of the embedding.
   for (const int64_t width : {text.hidden_size, text.hidden_size, 2 * text.intermediate_size, text.intermediate_size})
     activations.add(1, tokens * width * size);
-  activations.add(1, std::min(tokens, std::max<int64_t>(256, (1 << 22) / text.vocab_size)) * text.vocab_size * kFloat);
-  activations.add(1, text.vocab_size * text.hidden_size * size);
+  // (on a GPU, where the loops are not fused, several copies of them).
+  activations.add(on_gpu ? 3 : 1, std::min(tokens, nn::logit_rows(text.vocab_size, device)) * text.vocab_size * kFloat);
+  activations.add(1, text.vocab_size * text.hidden_size * kFloat);
   m.activations = activations.all();
 
   // Patches of the step's pictures, of as many again that are prepared ahead twice over, and the tower's own two
   // copies.
-  m.pictures = (3 * q.prompts * q.image_tokens * merged + 2 * patches) * model.vision.patch_values() * kFloat;
+  m.pictures =
+      ((on_gpu ? 0 : 3) * q.prompts * q.image_tokens * merged + 2 * patches) * model.vision.patch_values() * kFloat;
   if (q.samples > 0) {
-    constexpr int64_t kMostCache = int64_t{4} << 30;  // what rollout::limits_for takes at most, unless told otherwise
+    constexpr int64_t kMostCache = int64_t{4}
+                                   << 30;  // what rollout::limits_for takes at most on the CPU; on a GPU, what is free
     m.cache = std::min(kMostCache, q.prompts * per_prompt * rollout::cache_bytes_per_token(text, dtype));
-    if (dtype == at::kFloat)
+    if (dtype == at::kFloat && !on_gpu)
       m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;
   }
   // An update's small tensors take the room that the small packed weights have left.
@@ -134,23 +141,25 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   m.reused = std::min(small_of(m.packed), small_of(m.gradients) + activations.small);
   m.returned = m.packed - small_of(m.packed);
   m.program = kProgram;
+  if (on_gpu) {
+    m.program = kContext;
+    m.collected = 0;  // on the host
+    if (q.offload_optimizer) m.optimizer = 0;
+    if (q.offload_reference) m.reference = 0;  // there between rollout and update, when there are no gradients
+  }
   return m;
 }
 
 std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question, at::ScalarType dtype,
-                        const std::string& device) {
-  MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16);
-  gpu.collected = 0;  // lies on the host
-  // The reference is on the GPU between rollout and update, when there are no gradients, which are as large.
-  int64_t host = 0;
-  if (question.offload_optimizer) host += std::exchange(gpu.optimizer, 0);
-  if (question.offload_reference) host += std::exchange(gpu.reference, 0);
-  constexpr int64_t kOther = int64_t{3} << 29;  // the driver's context, libraries, and memory between blocks: 1.5 GiB
+                        at::Device device) {
+  const MemoryEstimate gpu = estimate_memory(model, question, at::kBFloat16, at::kCUDA),
+                       all = estimate_memory(model, question, at::kBFloat16, at::kCPU);
+  const int64_t host = all.optimizer - gpu.optimizer + all.reference - gpu.reference;
   std::vector<int64_t> cards{16, 24, 32, 40, 48, 80, 96, 141, 180};  // GiB that a card of that name offers, about
-  std::erase_if(cards, [&](int64_t card) { return gpu.peak() + kOther > (card << 30) / 100 * 97; });
+  std::erase_if(cards, [&](int64_t card) { return gpu.peak() > (card << 30) / 100 * 97; });
   const std::string fits = cards.empty() ? "no single card" : fmt::format("cards of {} GiB and more", cards.front());
-  return line("memory", fmt::format("in {} on {}", dtype == at::kBFloat16 ? "bfloat16" : "float32", device),
-              estimate_memory(model, question, dtype)) +
+  return line("memory", fmt::format("in {} on {}", dtype == at::kBFloat16 ? "bfloat16" : "float32", device.str()),
+              estimate_memory(model, question, dtype, device.type())) +
          line("",
               fmt::format("in bfloat16 on a GPU ({}{})", fits,
                           host > 0 ? fmt::format("; {} GiB more in the host's memory", gib(host)) : ""),

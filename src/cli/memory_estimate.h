@@ -51,13 +51,13 @@ struct MemoryEstimate {
   [[nodiscard]] int64_t standing() const { return program + weights + packed + optimizer + reference + pictures; }
 };
 
-/// With the weights, gradients and activations in `dtype`; the optimiser's state is float32, with float32 masters of
-/// weights in a smaller type.
+/// With the weights and activations in `dtype`; gradients and the optimiser's state are float32, with float32 masters
+/// of weights in a smaller type. On a GPU: of its memory alone.
 [[nodiscard]] MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQuestion& question,
-                                             at::ScalarType dtype);
+                                             at::ScalarType dtype, at::DeviceType device);
 
 /// Lines for the user: this run as it is set up, and the same in bfloat16 on a GPU with the cards that it fits.
 [[nodiscard]] std::string memory_text(const models::ModelConfig& model, const MemoryQuestion& question,
-                                      at::ScalarType dtype, const std::string& device);
+                                      at::ScalarType dtype, at::Device device);
 
 }  // namespace ssl4rl::cli

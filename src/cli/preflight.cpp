@@ -8,9 +8,9 @@
 #include <map>
 
 #include "ssl4rl/base/error.h"
-#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/base/stopwatch.h"
+#include "ssl4rl/nn/device_memory.h"
 #include "ssl4rl/rl/run.h"
 
 namespace ssl4rl::cli {
@@ -193,8 +193,13 @@ MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfi
   return question;
 }
 
-void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Place& place, const Log& log) {
-  left /= place.local_ranks;
+std::optional<int64_t> memory_of_rank(const Runtime& runtime, const train::Place& place) {
+  auto left = nn::memory_left(runtime.device);
+  if (left && runtime.device.is_cpu()) *left /= place.local_ranks;
+  return left;
+}
+
+void check_memory(const MemoryEstimate& estimate, int64_t left, const Log& log) {
   const int64_t fixed = estimate.weights + estimate.gradients - std::min(estimate.let_go, estimate.gradients) +
                         estimate.optimizer + estimate.reference;
   if (fixed > left)
@@ -210,16 +215,10 @@ void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Pla
         gib(estimate.peak()), gib(left));
 }
 
-std::optional<int64_t> memory_left(const Runtime& runtime) {
-  if (!runtime.device.is_cpu()) return {};
-  return available_memory();
-}
-
 std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime,
                                             const train::Place& place) {
-  auto left = memory_left(runtime);
+  const auto left = memory_of_rank(runtime, place);
   if (!left) return {};
-  *left /= place.local_ranks;
   const int64_t needed = estimate.peak() - estimate.optimizer - estimate.reference - estimate.collected;
   if (needed <= *left) return {};
   return fmt::format("it would need {}, {} of memory are left", gib(needed), gib(*left));
@@ -244,6 +243,7 @@ Trial try_sample(const RunConfig& config, models::Model& policy, const StepSampl
     trial.rollouts = rollouts.prompts + rollouts.tokens;
     trial.deaf = std::max(trial.deaf, rollouts.prompts);
   }
+  trial.memory = rl::peak_memory_gib(policy.device());
   return trial;
 }
 
@@ -253,7 +253,7 @@ std::string trial_text(const Trial& trial, const StepSample& sample, int64_t ste
       "sample     prompt of {} tokens, micro-batch of {}: {} forward, {} backward; memory {:.1f} GiB without "
       "optimiser\n",
       sample.parts.front().prompt.length(), trial.tokens, duration_text(trial.forward), duration_text(trial.backward),
-      rl::peak_memory_gib());
+      trial.memory);
   text += fmt::format("estimate   a step takes at most about {} (rollouts {}, updates {}), {} steps {}",
                       duration_text(step), duration_text(trial.rollouts), duration_text(trial.update), steps_left,
                       duration_text(all));

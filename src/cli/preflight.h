@@ -45,11 +45,11 @@ struct StepSample {
 [[nodiscard]] MemoryQuestion memory_question(const RunConfig& config, const models::ModelConfig& model,
                                              const StepSample& sample, const DataOfRun& data, int ranks);
 
-/// Of the machine, for the weights of a run on the CPU; unknown for other devices.
-[[nodiscard]] std::optional<int64_t> memory_left(const Runtime& runtime);
-/// Throws Error where weights, gradients and optimiser alone exceed the memory that is left on the machine, which its
-/// ranks share; warns where the whole run is expected to.
-void check_memory(const MemoryEstimate& estimate, int64_t left, const train::Place& place, const Log& log);
+/// What a rank has: its share of the machine's free memory, or its GPU's. Unknown where the system does not say.
+[[nodiscard]] std::optional<int64_t> memory_of_rank(const Runtime& runtime, const train::Place& place);
+/// Throws Error where weights, gradients and optimiser alone exceed the memory that is left; warns where the whole run
+/// is expected to.
+void check_memory(const MemoryEstimate& estimate, int64_t left, const Log& log);
 
 /// Whether a trial with the model alone, without an optimiser, fits; else why not.
 [[nodiscard]] std::optional<std::string> no_trial_because(const MemoryEstimate& estimate, const Runtime& runtime,
@@ -61,6 +61,7 @@ struct Trial {
   double forward = 0, backward = 0;  ///< of the micro-batch
   int64_t updates = 1;               ///< of a step
   double rollouts = 0, update = 0;   ///< of a step, at most
+  double memory = 0;                 ///< at its highest, in GiB
   double deaf = 0;                   ///< the longest stretch in which a signal is only noted
 };
 /// Runs the sample once, forward and backward, and a few tokens of its rollouts, changing nothing.

@@ -18,6 +18,11 @@
 #include "ssl4rl/io/safetensors.h"
 #include "ssl4rl/models/lora.h"
 
+#ifdef SSL4RL_CUDA
+#include <c10/core/AllocatorConfig.h>
+#include <c10/cuda/CUDAFunctions.h>
+#endif
+
 namespace ssl4rl::cli {
 namespace fs = std::filesystem;
 namespace {
@@ -31,6 +36,33 @@ int usable_threads() {
   if (!(file >> quota >> period) || period <= 0) return threads;
   return std::clamp(static_cast<int>(std::ceil(quota / period)), 1, threads);
 }
+
+#ifdef SSL4RL_CUDA
+constexpr bool kCudaBuild = true;
+
+std::string why_no_cuda() {
+  try {
+    (void)c10::cuda::device_count_ensure_non_zero();
+  } catch (const c10::Error& error) {
+    return error.what_without_backtrace();
+  }
+  return "the driver gives no reason";
+}
+
+void set_up_cuda(at::Device device) {
+  c10::cuda::set_device(device.index());
+  // Tensors of a step differ in size from those of the last: blocks that grow and shrink leave no holes.
+  if (!std::getenv("PYTORCH_CUDA_ALLOC_CONF") && !std::getenv("PYTORCH_ALLOC_CONF"))
+    c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
+  // Parts of a long sum are added in float32.
+  at::globalContext().setAllowBF16ReductionCuBLAS(/*allow_reduced_precision=*/false);
+}
+#else
+constexpr bool kCudaBuild = false;
+
+std::string why_no_cuda() { return "this build is for the CPU (scripts/build.sh cuda makes one for GPUs)"; }
+void set_up_cuda(at::Device) {}
+#endif
 
 at::Device choose_device(const std::string& name, const train::Place& place) {
   const bool cuda = at::globalContext().hasCUDA();
@@ -49,7 +81,7 @@ at::Device choose_device(const std::string& name, const train::Place& place) {
   }
   if (device.is_cpu()) return device;
   if (!device.is_cuda()) fail("device \"{}\": expected auto, cpu, cuda or cuda:N", name);
-  if (!cuda) fail("device \"{}\": no CUDA device can be used (a CUDA build, a GPU and its driver are needed)", name);
+  if (!cuda) fail("device \"{}\": no CUDA device can be used: {}", name, why_no_cuda());
   return device.has_index() ? device : next_gpu();
 }
 
@@ -64,11 +96,14 @@ std::optional<int64_t> fair_threads(const train::Place& place) {
 
 }  // namespace
 
-Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype,
-                       std::optional<int64_t> threads) {
+Runtime choose_runtime(App& app, const std::string& device, const std::string& dtype, std::optional<int64_t> threads) {
   const train::Place& place = app.communicator().place();
-  Runtime runtime{choose_device(app.options().device.value_or(device), place)};
+  const std::string name = app.options().device.value_or(device);
+  Runtime runtime{choose_device(name, place)};
+  if (kCudaBuild && name == "auto" && runtime.device.is_cpu())
+    app.log().warn("computing on the CPU: {}", why_no_cuda());
   const std::string type = app.options().dtype.value_or(dtype);
+  if (runtime.device.is_cuda()) set_up_cuda(runtime.device);
   if (type == "bfloat16" || (type == "auto" && runtime.device.is_cuda())) runtime.dtype = at::kBFloat16;
   if (app.options().threads) threads = app.options().threads;
   if (!threads) threads = fair_threads(place);
@@ -76,7 +111,7 @@ Runtime choose_runtime(const App& app, const std::string& device, const std::str
   return runtime;
 }
 
-Runtime choose_runtime(const App& app) { return choose_runtime(app, "auto", "auto", {}); }
+Runtime choose_runtime(App& app) { return choose_runtime(app, "auto", "auto", {}); }
 
 const char* type_name(at::ScalarType type) { return type == at::kBFloat16 ? "bfloat16" : "float32"; }
 

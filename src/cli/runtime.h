@@ -18,10 +18,10 @@ struct Runtime {
 
 /// Chooses device and type from the texts of options or configuration, and sets the threads. Throws Error where the
 /// device is not there.
-[[nodiscard]] Runtime choose_runtime(const App& app, const std::string& device, const std::string& dtype,
+[[nodiscard]] Runtime choose_runtime(App& app, const std::string& device, const std::string& dtype,
                                      std::optional<int64_t> threads);
 /// By the common options alone.
-[[nodiscard]] Runtime choose_runtime(const App& app);
+[[nodiscard]] Runtime choose_runtime(App& app);
 
 /// `loaded` is called with each parameter of the model, as it comes.
 /// As options and configuration call it.

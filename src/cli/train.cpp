@@ -175,7 +175,10 @@ int run(App& app, const Options& options, RunKind kind) {
     app.log().info("{}: finished already ({} steps)", directory.folder().string(), checkpoint->step);
     return kDone;
   }
-  if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+  if (config.run.deterministic) {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);  // nothing is read before it is written
+  }
   RunParts parts;
   find_data(parts, input, checkpoint);
   const rl::Evaluate evaluate = make_evaluation(app, config, parts.images.held_out, interrupt);
@@ -187,9 +190,9 @@ int run(App& app, const Options& options, RunKind kind) {
       return kDone;
     }
     const models::ModelConfig& model = input.processor->config();
-    const MemoryEstimate estimate =
-        estimate_memory(model, memory_question(config, model, sample, data, place.ranks), runtime.dtype);
-    if (const auto left = memory_left(runtime)) check_memory(estimate, *left, place, app.log());
+    const MemoryEstimate estimate = estimate_memory(model, memory_question(config, model, sample, data, place.ranks),
+                                                    runtime.dtype, runtime.device.type());
+    if (const auto left = memory_of_rank(runtime, place)) check_memory(estimate, *left, app.log());
     if (communicator.first()) check_disk(config, estimate, parts.state.step, app.log());
   }
   communicator.agree(interrupt);

@@ -72,7 +72,7 @@ Model::Embedded Model::embed(const PackedBatch& batch) const {
 Tensor Model::head(const Tensor& hidden_nD) const {
   const Tensor normed_nD = nn::rms_norm(hidden_nD, weights_.norm, config().text.norm_eps);
   return weights_.packed_head.defined() ? weights_.packed_head.multiply(normed_nD, {})
-                                        : at::linear(normed_nD, weights_.head);
+                                        : nn::logits(normed_nD, weights_.head);
 }
 
 Tensor Model::completion_hidden(const PackedBatch& batch) const {

@@ -12,7 +12,11 @@ namespace {
 
 using at::Tensor;
 
-Tensor forward_cpu(const Tensor& gate_up) {
+Tensor forward(const Tensor& gate_up) {
+  if (!on_cpu_float(gate_up)) {
+    const auto parts = gate_up.chunk(2, 1);
+    return at::silu(parts[0]).mul_(parts[1]);
+  }
   const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
   Tensor out = at::empty({rows, width}, gate_up.options());
   const float* const in = gate_up.const_data_ptr<float>();
@@ -26,7 +30,7 @@ Tensor forward_cpu(const Tensor& gate_up) {
 struct SwiGlu : torch::autograd::Function<SwiGlu> {
   static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& gate_up) {
     ctx->save_for_backward({gate_up});
-    return forward_cpu(gate_up);
+    return nn::forward(gate_up);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -34,6 +38,13 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
     const Tensor gate_up = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
     const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
     Tensor result = at::empty_like(gate_up);
+    if (!on_cpu_float(gate_up)) {
+      const auto in = gate_up.chunk(2, 1), out = result.chunk(2, 1);
+      Tensor of_gate = out[0], of_up = out[1];
+      at::silu_backward_out(of_gate, grad * in[1], in[0]);
+      at::mul_out(of_up, grad, at::silu(in[0]));
+      return {result};
+    }
     const float *g = grad.const_data_ptr<float>(), *in = gate_up.const_data_ptr<float>();
     float* const out = result.mutable_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
@@ -47,12 +58,8 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
 }  // namespace
 
 Tensor swiglu(const Tensor& gate_up_TF2) {
-  if (on_cpu_float(gate_up_TF2)) {
-    const Tensor gate_up = gate_up_TF2.contiguous();
-    return at::GradMode::is_enabled() && gate_up.requires_grad() ? SwiGlu::apply(gate_up) : forward_cpu(gate_up);
-  }
-  const auto parts = gate_up_TF2.chunk(2, 1);
-  return at::silu(parts[0]) * parts[1];
+  const Tensor gate_up = gate_up_TF2.contiguous();
+  return at::GradMode::is_enabled() && gate_up.requires_grad() ? SwiGlu::apply(gate_up) : forward(gate_up);
 }
 
 }  // namespace ssl4rl::nn

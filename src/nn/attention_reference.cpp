@@ -5,13 +5,12 @@
 #include <cmath>
 
 #include "attention_body.h"
+#include "tensor_kind.h"
 
 namespace ssl4rl::nn {
 namespace {
 
 using at::Tensor;
-
-at::ScalarType wide_type(const Tensor& q) { return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
 
 // Rows of a packed tensor as [heads, rows, H], each key head repeated for its query heads.
 Tensor by_head(const Tensor& x_TnH, Span span, int64_t heads, at::ScalarType type) {

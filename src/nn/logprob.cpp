@@ -15,13 +15,17 @@ namespace {
 
 using at::Tensor;
 
-at::ScalarType wide_type(const Tensor& x) { return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat; }
-
-// logits of a chunk of rows, in `buffer` where the types allow it.
+// Logits of a chunk of rows, in `buffer` if the types are the same.
 Tensor chunk_logits(const Tensor& hidden, const Tensor& weight, Tensor& buffer) {
+  if (buffer.scalar_type() != hidden.scalar_type()) return logits(hidden, weight);
   Tensor z = buffer.narrow(0, 0, hidden.size(0));
-  at::mm_out(z, hidden, weight.t());
-  return z.to(wide_type(hidden));
+  return at::mm_out(z, hidden, weight.t());
+}
+
+Tensor chunk_buffer(const Tensor& hidden, const Tensor& weight, int64_t chunk) {
+  const bool used = wide_type(hidden) == hidden.scalar_type();
+  return at::empty({used ? std::min(chunk, hidden.size(0)) : 0, weight.size(0)},
+                   hidden.options().dtype(wide_type(hidden)));
 }
 
 // Log-sum-exp and entropy of softmax(z / temperature), row by row.
@@ -40,9 +44,9 @@ void row_stats(const Tensor& z, double temperature, Tensor lse, Tensor entropy) 
     });
     return;
   }
-  const Tensor tempered = z / temperature, logp = tempered.log_softmax(1);
-  lse.copy_(tempered.logsumexp(1));
-  entropy.copy_(-(logp.exp() * logp).sum(1));
+  const Tensor tempered = z / temperature, sum = tempered.logsumexp(1, /*keepdim=*/true);
+  lse.copy_(sum.squeeze(1));
+  entropy.copy_(lse - (tempered - sum).exp_().mul_(tempered).sum(1));
 }
 
 // z ← scale * softmax(z / temperature), row by row.
@@ -76,7 +80,7 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
     const int64_t rows = hidden.size(0);
     Tensor logprob = at::empty({rows}, hidden.options().dtype(wide_type(hidden))), lse = at::empty_like(logprob),
            entropy = at::empty_like(logprob);
-    Tensor buffer = at::empty({std::min(chunk, rows), weight.size(0)}, hidden.options());
+    Tensor buffer = chunk_buffer(hidden, weight, chunk);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor z = chunk_logits(hidden.narrow(0, begin, n), weight, buffer);
@@ -99,8 +103,10 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
     const double temperature = ctx->saved_data["temperature"].toDouble();
     const int64_t chunk = ctx->saved_data["chunk"].toInt(), rows = hidden.size(0);
     Tensor grad_hidden = at::empty_like(hidden);
-    Tensor grad_weight = ctx->needs_input_grad(1) ? at::zeros_like(weight) : Tensor();
-    Tensor buffer = at::empty({std::min(chunk, rows), weight.size(0)}, hidden.options());
+    // Summed over the chunks in the wide type, in which the optimiser takes it (AdamW).
+    Tensor grad_weight =
+        ctx->needs_input_grad(1) ? at::zeros_like(weight, weight.options().dtype(wide_type(weight))) : Tensor();
+    Tensor buffer = chunk_buffer(hidden, weight, chunk);
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor h = hidden.narrow(0, begin, n), grad = (grads[0].narrow(0, begin, n) / temperature).contiguous();
@@ -115,7 +121,11 @@ struct ChunkedLogProb : torch::autograd::Function<ChunkedLogProb> {
       const Tensor dz = d.to(hidden.scalar_type());
       Tensor dh = grad_hidden.narrow(0, begin, n);
       at::mm_out(dh, dz, weight);
-      if (grad_weight.defined()) grad_weight.addmm_(dz.t(), h);
+      if (!grad_weight.defined()) continue;
+      if (dz.scalar_type() == grad_weight.scalar_type())
+        grad_weight.addmm_(dz.t(), h);
+      else
+        grad_weight.add_(wide_product(dz.t(), h));
     }
     return {grad_hidden, grad_weight, Tensor(), Tensor(), Tensor(), Tensor()};
   }
@@ -145,12 +155,19 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
 
 }  // namespace
 
+Tensor logits(const Tensor& hidden_TD, const Tensor& weight_VD) { return wide_product(hidden_TD, weight_VD.t()); }
+
+int64_t logit_rows(int64_t vocabulary, at::Device device) {
+  // 16 MiB of float32 logits on the CPU, so that they stay in its caches, 1 GiB on a GPU; but never so few rows that
+  // the product is slow.
+  const int64_t values = device.is_cpu() ? 1 << 22 : 1 << 28;
+  return std::max<int64_t>(256, values / vocabulary);
+}
+
 TokenLogProbs token_logprobs(const Tensor& hidden_TD, const Tensor& weight_VD, const Tensor& targets_T,
                              double temperature, int64_t chunk, bool entropy_gradient) {
   SSL4RL_CHECK(targets_T.size(0) == hidden_TD.size(0), "{} targets for {} rows", targets_T.size(0), hidden_TD.size(0));
-  constexpr int64_t kChunkValues =
-      1 << 22;  // 16 MiB of float32 logits at a time, but never so few rows that the product is slow
-  if (chunk == 0) chunk = std::max<int64_t>(256, kChunkValues / weight_VD.size(0));
+  if (chunk == 0) chunk = logit_rows(weight_VD.size(0), hidden_TD.device());
   if (hidden_TD.size(0) == 0) {
     const Tensor none = at::empty({0}, hidden_TD.options().dtype(wide_type(hidden_TD)));
     return {none, none};

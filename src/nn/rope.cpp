@@ -38,12 +38,13 @@ void apply_rope_(const at::Tensor& x_TEH, int64_t heads, const RopeTable& table,
     });
     return;
   }
-  const auto wide = x_TEH.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;  // the reference rotates in float32
-  const at::Tensor cos = table.cos_TR.unsqueeze(1).to(wide), sin = table.sin_TR.unsqueeze(1).to(wide) * direction;
-  at::Tensor a = x_TEH.narrow(1, 0, heads).narrow(2, 0, half), b = x_TEH.narrow(1, 0, heads).narrow(2, half, half);
-  const at::Tensor u = a.to(wide, false, /*copy=*/true), v = b.to(wide, false, /*copy=*/true);
-  a.copy_(u * cos - v * sin);
-  b.copy_(v * cos + u * sin);
+  // In float32 at least, as the reference: the table's type, or the tensor's if it is wider.
+  const at::Tensor cos = table.cos_TR.unsqueeze(1), sin = table.sin_TR.unsqueeze(1);
+  const at::Tensor a = x_TEH.narrow(1, 0, heads).narrow(2, 0, half),
+                   b = x_TEH.narrow(1, 0, heads).narrow(2, half, half);
+  const at::Tensor turned_a = (a * cos).sub_(b * sin, direction), turned_b = (b * cos).add_(a * sin, direction);
+  a.copy_(turned_a);
+  b.copy_(turned_b);
 }
 
 }  // namespace ssl4rl::nn

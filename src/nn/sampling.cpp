@@ -21,6 +21,7 @@ bool filters(const SamplingSettings& settings) {
   return settings.top_k > 0 || settings.top_p < 1 || settings.min_p > 0;
 }
 
+constexpr int64_t kRows = 256;  // that ATen's operators draw at a time: they make several copies of the logits
 constexpr int64_t kRun = 1024;  // probabilities that are summed before one of them is looked for
 
 // The next token of one row of float32 logits.
@@ -199,6 +200,26 @@ SampledTokens Sampler::draw(const Tensor& logits_nV, std::span<const double> uni
 }
 
 SampledTokens Sampler::draw_by_operators(const Tensor& logits_nV, std::span<const double> uniforms) {
+  // All that the host needs in one copy.
+  std::vector<Tensor> results_3n;
+  for (int64_t begin = 0; begin < logits_nV.size(0); begin += kRows) {
+    const int64_t rows = std::min(kRows, logits_nV.size(0) - begin);
+    results_3n.push_back(draw_rows(
+        logits_nV.narrow(0, begin, rows),
+        uniforms.empty() ? uniforms : uniforms.subspan(static_cast<size_t>(begin), static_cast<size_t>(rows))));
+  }
+  const Tensor results = at::cat(results_3n, 1).cpu();
+  const auto rows = static_cast<size_t>(results.size(1));
+  const std::span<const double> values(results.const_data_ptr<double>(), 3 * rows);
+  SampledTokens drawn;
+  for (const double id : values.subspan(0, rows)) drawn.ids.push_back(static_cast<int64_t>(id));
+  for (const double logprob : values.subspan(rows, rows)) drawn.logprobs.push_back(static_cast<float>(logprob));
+  for (const double mass : values.subspan(2 * rows)) drawn.masked_mass = std::max(drawn.masked_mass, mass);
+  return drawn;
+}
+
+// Ids, their log-probs and the forbidden ids' mass: [3, n] float64.
+Tensor Sampler::draw_rows(const Tensor& logits_nV, std::span<const double> uniforms) {
   const bool greedy = settings_.temperature == 0;
   const at::Device device = logits_nV.device();
   const auto wide = logits_nV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -219,17 +240,8 @@ SampledTokens Sampler::draw_by_operators(const Tensor& logits_nV, std::span<cons
     ids_n1 = filters(settings_) ? draw_likely(x, settings_, u_n1)
                                 : draw_from((x - x.amax(1, /*keepdim=*/true)).exp_(), u_n1);
   }
-  // All that the host needs in one copy.
   const Tensor chosen = (x.gather(1, ids_n1) - lse).squeeze(1);
-  const Tensor results =
-      at::stack({ids_n1.squeeze(1).to(at::kDouble), chosen.to(at::kDouble), masked.to(at::kDouble)}).cpu();
-  const auto rows = static_cast<size_t>(results.size(1));
-  const std::span<const double> values(results.const_data_ptr<double>(), 3 * rows);
-  SampledTokens drawn;
-  for (const double id : values.subspan(0, rows)) drawn.ids.push_back(static_cast<int64_t>(id));
-  for (const double logprob : values.subspan(rows, rows)) drawn.logprobs.push_back(static_cast<float>(logprob));
-  for (const double mass : values.subspan(2 * rows)) drawn.masked_mass = std::max(drawn.masked_mass, mass);
-  return drawn;
+  return at::stack({ids_n1.squeeze(1).to(at::kDouble), chosen.to(at::kDouble), masked.to(at::kDouble)});
 }
 
 }  // namespace ssl4rl::nn

@@ -94,7 +94,7 @@ Json step_metrics(const Step& step, const AlgorithmConfig& algorithm, int64_t sk
   for (const auto& [name, seconds] : step.seconds) m["time/" + name] = seconds;
   m["tokens"] = static_cast<int64_t>(tokens);
   m["tokens/s"] = tokens / step.seconds.at("total");
-  m["memory"] = peak_memory_gib();
+  m["memory"] = step.memory;
   return m;
 }
 

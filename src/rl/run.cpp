@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/io/jsonl.h"
+#include "ssl4rl/nn/device_memory.h"
 #include "ssl4rl/train/best.h"
 
 namespace ssl4rl::rl {
@@ -147,7 +147,7 @@ uint64_t dropout_key(const Run& run, int64_t step, uint64_t micro_batch) {
       .next64();
 }
 
-double peak_memory_gib() { return static_cast<double>(peak_memory()) / (1 << 30); }
+double peak_memory_gib(at::Device device) { return static_cast<double>(nn::memory_peak(device)) / (1 << 30); }
 
 void run_steps(Run& run, const std::function<Json(int64_t)>& step) {
   Steps steps(run);

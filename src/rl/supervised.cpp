@@ -85,7 +85,7 @@ nlohmann::ordered_json SupervisedTrainer::step(int64_t number) {
           {"time/total", seconds},
           {"tokens", static_cast<int64_t>(tokens)},
           {"tokens/s", tokens / seconds},
-          {"memory", peak_memory_gib()}};
+          {"memory", peak_memory_gib(run_.policy.device())}};
 }
 
 // Forward and backward of this rank's part of one update: the mean negative log-likelihood over all its target tokens.

@@ -88,6 +88,7 @@ Json Trainer::step(int64_t number) {
   step.seconds["update"] = part.take();
   add_up(step, run_.communicator);
   step.seconds["total"] = whole.take();
+  step.memory = peak_memory_gib(run_.policy.device());
   watch_.look_at(step, run_.log);
   Json metrics = step_metrics(step, config_.algorithm, run_.state.skipped_updates);
   if (curriculum()) teach_curriculum(step, metrics);

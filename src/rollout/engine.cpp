@@ -7,10 +7,10 @@
 #include <iterator>
 
 #include "ssl4rl/base/error.h"
-#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/rng.h"
 #include "ssl4rl/base/stopwatch.h"
 #include "ssl4rl/models/step_recorder.h"
+#include "ssl4rl/nn/device_memory.h"
 #include "ssl4rl/nn/on_device.h"
 
 namespace ssl4rl::rollout {
@@ -207,7 +207,7 @@ void RolloutConfig::describe(config::Section& section) {
       .help("puzzles with a longer prompt are drawn anew, in tokens");
   section.add("kv_cache_gib", kv_cache_gib)
       .above(0)
-      .unset_means("4, but on the CPU no more than a quarter of the free memory")
+      .unset_means("4, but no more than a quarter of the free memory; on a GPU, most of what is free")
       .help(
           "room for keys and values while sampling, in GiB; prompts wait until there is room for them and the longest "
           "completions. What is sampled does not depend on it")
@@ -229,9 +229,11 @@ int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType d
 }
 
 EngineLimits limits_for(const models::Model& model, const RolloutConfig& config) {
-  constexpr int64_t kDefault = int64_t{4} << 30;
-  int64_t bytes =
-      model.device().is_cpu() ? std::min(kDefault, available_memory().value_or(4 * kDefault) / 4) : kDefault;
+  constexpr int64_t kGib = int64_t{1} << 30;
+  const int64_t left = nn::memory_left(model.device()).value_or(16 * kGib);
+  // On a GPU the sampler has the memory to itself: an update's tensors come later. A part of it is for logits and what
+  // lies between blocks.
+  int64_t bytes = model.device().is_cpu() ? std::min(4 * kGib, left / 4) : std::max(left / 4, left / 5 * 3 - 3 * kGib);
   if (config.kv_cache_gib) bytes = static_cast<int64_t>(*config.kv_cache_gib * (1 << 30));
   EngineLimits limits;
   limits.cache_tokens = std::max<int64_t>(1, bytes / cache_bytes_per_token(model.config().text, model.dtype()));

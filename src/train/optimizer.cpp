@@ -67,6 +67,8 @@ AdamW::AdamW(std::vector<models::Parameter> parameters, const std::set<models::P
     const bool train = !frozen.contains(parameter.part);
     parameter.tensor->set_requires_grad(train);
     if (!train) continue;
+    // Micro-batches add up in float32, whatever the weights' type.
+    if (low_precision(*parameter.tensor)) parameter.tensor->set_grad_dtype(at::kFloat);
     weights.push_back(parameter.tensor->detach());
     parameters_.push_back(parameter);
     decayed_.push_back(decayed[i]);

@@ -59,13 +59,15 @@ RunConfig config_of(const std::vector<std::string>& overrides) {
   return config;
 }
 
-MemoryEstimate estimate_of(const std::vector<std::string>& overrides, int ranks, at::ScalarType dtype = at::kFloat) {
+MemoryEstimate estimate_of(const std::vector<std::string>& overrides, int ranks, at::ScalarType dtype = at::kFloat,
+                           at::DeviceType device = at::kCPU) {
   const RunConfig config = config_of(overrides);
   const models::Processor processor(tiny_model());
   StepSample sample;
   sample.parts.push_back({"one", {}, {4}});
   sample.parts.front().prompt.ids.assign(100, 1);
-  return estimate_memory(processor.config(), memory_question(config, processor.config(), sample, {}, ranks), dtype);
+  return estimate_memory(processor.config(), memory_question(config, processor.config(), sample, {}, ranks), dtype,
+                         device);
 }
 
 TEST_F(Preflight, TooLittleSpaceForOneCheckpointIsRefusedBeforeAnythingIsWritten) {
@@ -134,17 +136,15 @@ TEST_F(Preflight, ARunThatWillNotFitIsWarnedOfAndOneThatCannotIsRefused) {
   const MemoryEstimate estimate = estimate_of({}, 1);
   const int64_t fixed = estimate.weights + estimate.gradients + estimate.optimizer;
   const Log log(Log::Level::kWarn);
-  const auto warning = [&](int64_t left, const train::Place& place) {
+  const auto warning = [&](int64_t left) {
     testing::internal::CaptureStderr();
-    check_memory(estimate, left, place, log);
+    check_memory(estimate, left, log);
     return testing::internal::GetCapturedStderr();
   };
-  EXPECT_EQ(warning(estimate.peak(), {}), "");
-  EXPECT_NE(warning(estimate.peak() - 1, {}).find("the run is expected to need"), std::string::npos);
-  EXPECT_NE(warning(estimate.peak(), {.local_ranks = 2}).find("the run is expected to need"), std::string::npos)
-      << "two ranks on a machine have half of it each";
-  EXPECT_NE(warning(fixed, {}).find("the run is expected to need"), std::string::npos);
-  EXPECT_NE(error_of([&] { check_memory(estimate, fixed - 1, {}, log); }).find("weights, gradients and optimiser need"),
+  EXPECT_EQ(warning(estimate.peak()), "");
+  EXPECT_NE(warning(estimate.peak() - 1).find("the run is expected to need"), std::string::npos);
+  EXPECT_NE(warning(fixed).find("the run is expected to need"), std::string::npos);
+  EXPECT_NE(error_of([&] { check_memory(estimate, fixed - 1, log); }).find("weights, gradients and optimiser need"),
             std::string::npos);
 }
 
@@ -154,6 +154,23 @@ TEST_F(Preflight, ADryRunWarnsOfMemoryAndTriesNothingThatDoesNotFit) {
       << err_;
   EXPECT_NE(err_.find("the run is expected to need"), std::string::npos) << err_;
   EXPECT_NE(out_.find("not tried: it would need"), std::string::npos) << out_;
+}
+
+TEST_F(Preflight, RanksOfAMachineShareItsMemory) {
+  const auto one = memory_of_rank({}, {}), half = memory_of_rank({}, {.local_ranks = 2});
+  ASSERT_TRUE(one && half);
+  EXPECT_NEAR(static_cast<double>(*half) / static_cast<double>(*one), 0.5, 0.1);
+}
+
+TEST_F(Preflight, OnAGpuOnlyItsOwnMemoryCounts) {
+  const std::vector<std::string> offload{"train.offload=[optimizer, reference]", "algorithm.beta=0.1"};
+  const MemoryEstimate host = estimate_of(offload, 1, at::kBFloat16),
+                       gpu = estimate_of(offload, 1, at::kBFloat16, at::kCUDA);
+  EXPECT_EQ(gpu.weights, host.weights);
+  EXPECT_EQ(gpu.gradients, 2 * gpu.weights) << "float32";
+  EXPECT_GT(host.optimizer + host.reference, 0);
+  EXPECT_EQ(gpu.optimizer + gpu.reference, 0);
+  EXPECT_EQ(estimate_of({}, 1, at::kFloat, at::kCUDA).packed, 0);
 }
 
 TEST_F(Preflight, ADryRunSaysWhenItWillEndAndHowEarlyASignalMustCome) {

@@ -1,6 +1,7 @@
 // The program on a device whose memory the host cannot reach (support/stand_in_cuda.h), against the same on the host.
 #include <gtest/gtest.h>
 
+#include "ssl4rl/rollout/engine.h"
 #include "support/family_cases.h"
 #include "support/images.h"
 #include "support/model_checks.h"
@@ -168,6 +169,47 @@ TEST_F(Training, ADecodingStepWaitsOnce) {
     return stand_in_cuda::waits() - before;
   };
   EXPECT_EQ(waits(20) - waits(10), 2 * 10);
+}
+
+TEST_F(Training, MetricsTellTheDevicesMemory) {
+  const double device = run("cuda", {}).metrics[1]["memory"], host = run("cpu", {}).metrics[1]["memory"];
+  EXPECT_GT(device, 0);
+  EXPECT_LT(device, host / 2) << "the process's libraries are no part of it";
+}
+
+TEST_F(Training, RolloutsMayTakeMostOfTheDevicesMemory) {
+  const auto cache = [](at::Device device) {
+    const models::Model model(start(), std::make_shared<const models::Processor>(start()), device, at::kFloat);
+    return rollout::limits_for(model, {}).cache_tokens *
+           rollout::cache_bytes_per_token(model.config().text, at::kFloat);
+  };
+  const auto size = static_cast<double>(int64_t{8} << 30);  // the stand-in's
+  EXPECT_NEAR(static_cast<double>(cache(at::kCUDA)), size / 4, 0.01 * size);
+  EXPECT_LE(cache(at::kCPU), int64_t{4} << 30);
+}
+
+TEST_F(Training, TheOtherCommandsComputeThereToo) {
+  const TemporaryFolder folder;
+  const std::string model = start().string(), input = (folder.path() / "in.jsonl").string();
+  io::write_file(input, R"({"messages": [{"role": "user", "content": "Hello"}], "completion": "yes"})"
+                        "\n");
+  const auto run = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--model", model, "--device", "cuda", "--quiet"});
+    testing::internal::CaptureStdout();
+    const int status = run_in_process(arguments);
+    EXPECT_NE(testing::internal::GetCapturedStdout(), "") << arguments[0];
+    return status;
+  };
+  EXPECT_EQ(run({"score", "--input", input, "--output", "-"}), 0);
+  EXPECT_EQ(run({"generate", "--input", input, "--output", "-", "--max-new-tokens", "4"}), 0);
+  EXPECT_EQ(run({"bench", "--prompts", "1", "--num-generations", "2", "--new-tokens", "3", "--image-size", "56",
+                 "--repeats", "1", "--json"}),
+            0);
+}
+
+TEST_F(Training, AdaptersOnABfloat16Model) {
+  const Outcome outcome = run("cuda", {{"model.dtype", "bfloat16"}, {"model.lora.rank", 4}});
+  EXPECT_GT(outcome.metrics[0]["grad_norm"].get<double>(), 1e-3);
 }
 
 TEST_F(Training, InBfloat16TheSamplersLogProbsAreTheTrainers) {

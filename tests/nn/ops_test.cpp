@@ -48,7 +48,10 @@ TEST(Ops, SwiGluMatchesItsFormulaForwardAndBackward) {
   (got * g.to(at::kFloat)).sum().backward();
   EXPECT_LT(difference(got, expected), 2e-4);
   EXPECT_LT(difference(xf.grad(), xe.grad()), 2e-4);
-  EXPECT_LT(difference(swiglu(x), expected), 1e-12);
+  const Tensor xd = x.clone().requires_grad_(), wide = swiglu(xd);  // by ATen's operators
+  (wide * g).sum().backward();
+  EXPECT_LT(difference(wide, expected), 1e-12);
+  EXPECT_LT(difference(xd.grad(), xe.grad()), 1e-12);
 }
 
 TEST(Ops, RopeTurnsPairsByTheAngleOfTheirAxis) {

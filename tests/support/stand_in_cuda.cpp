@@ -6,7 +6,8 @@
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/detail/CUDAHooksInterface.h>
-#include <c10/core/impl/FakeGuardImpl.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
 #include <atomic>
@@ -31,13 +32,36 @@ constexpr uintptr_t kFar = uintptr_t{1} << 52;
 void* far_address(void* host) { return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(host) | kFar); }
 void* host_address(const void* far) { return reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(far) & ~kFar); }
 
-struct Memory final : c10::Allocator {
+struct Memory final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) return {nullptr, kDevice};
-    void* const host = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
-    TORCH_CHECK(host, "out of memory");
-    return {far_address(host), host, std::free, kDevice};
+    const size_t rounded = (bytes + 63) / 64 * 64;
+    void* const host = std::aligned_alloc(64, 64 + rounded);  // its size stands in front
+    TORCH_CHECK(host && held + static_cast<int64_t>(rounded) <= kSize, "CUDA out of memory");
+    *static_cast<size_t*>(host) = rounded;
+    peak = std::max<int64_t>(peak, held += static_cast<int64_t>(rounded));
+    return {far_address(static_cast<char*>(host) + 64), host, release, kDevice};
   }
+  static void release(void* host) {
+    held -= static_cast<int64_t>(*static_cast<size_t*>(host));
+    std::free(host);
+  }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    stats.allocated_bytes[0].current = stats.reserved_bytes[0].current = held;
+    stats.allocated_bytes[0].peak = peak;
+    return stats;
+  }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex) override { peak = held.load(); }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex) override {
+    return {static_cast<size_t>(kSize - held), static_cast<size_t>(kSize)};
+  }
+  static constexpr int64_t kSize = int64_t{8} << 30;
+  static inline std::atomic<int64_t> held{0}, peak{0};
   void copy_data(void* to, const void* from, size_t bytes) const override {
     std::memcpy(host_address(to), host_address(from), bytes);
   }
@@ -286,6 +310,10 @@ at::Scalar local_scalar(const Tensor& x) {
   ++count_of_waits;
   return near(x).item();
 }
+Tensor mm_wide(const Tensor& a, const Tensor& b, at::ScalarType type) {
+  TORCH_CHECK(type == at::kFloat && a.scalar_type() != type, "mm: out_dtype only from a shorter type to float32");
+  return far_like(at::mm(near(a).to(type), near(b).to(type)));
+}
 Tensor bmm_wide(const Tensor& a, const Tensor& b, at::ScalarType type) {
   TORCH_CHECK(type == at::kFloat && a.scalar_type() != type, "bmm: out_dtype only from a shorter type to float32");
   return far_like(at::bmm(near(a).to(type), near(b).to(type)));
@@ -405,6 +433,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty_strided", far::empty_strided);
   m.impl("copy_", far::copy_);
   m.impl("_local_scalar_dense", far::local_scalar);
+  m.impl("mm.dtype", far::mm_wide);
   m.impl("bmm.dtype", far::bmm_wide);
   m.impl("_flash_attention_forward", torch::CppFunction::makeFromBoxedFunction<&far::flash_forward>());
   m.impl("_flash_attention_backward", torch::CppFunction::makeFromBoxedFunction<&far::flash_backward>());

@@ -226,6 +226,13 @@ TEST_F(HalfOptimizer, MastersCollectWhatTheHalfPrecisionWeightsCannotHold) {
   EXPECT_LT(difference(moved, at::full_like(moved, 0.04)), 0.01) << "400 steps of 1e-4";
 }
 
+TEST_F(HalfOptimizer, ManyMicroBatchesAddUpInFloat32) {
+  const AdamW optimizer(parameters(), {}, config_);
+  for (int micro_batch = 0; micro_batch < 1000; ++micro_batch) (tensors_[0] * 0.0010004).sum().backward();
+  EXPECT_EQ(tensors_[0].grad().scalar_type(), at::kFloat);
+  EXPECT_LT(difference(tensors_[0].grad(), at::ones({4, 3})), 2e-3) << "in bfloat16 the sum would stand still at 0.5";
+}
+
 TEST_F(Optimizer, ANonFiniteUpdateIsSkippedCountedAndAtLastAnError) {
   config_.max_skipped = 2;
   const Log log(Log::Level::kOff);

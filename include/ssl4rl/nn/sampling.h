@@ -46,6 +46,8 @@ class Sampler {
   [[nodiscard]] SampledTokens draw_by_operators(const at::Tensor& logits_nV, std::span<const double> uniforms);
 
  private:
+  [[nodiscard]] at::Tensor draw_rows(const at::Tensor& logits_nV, std::span<const double> uniforms);
+
   const SamplingSettings settings_;
   const Forbidden& forbidden_;
   at::Tensor forbidden_ids_;  // on the device of the logits

@@ -53,7 +53,7 @@ void run_steps(Run& run, const std::function<nlohmann::ordered_json(int64_t step
 /// Names the adapters' dropout in one of this rank's micro-batches, whatever came before a resume.
 [[nodiscard]] uint64_t dropout_key(const Run& run, int64_t step, uint64_t micro_batch);
 
-/// Resident memory of this process at its highest, in GiB.
-[[nodiscard]] double peak_memory_gib();
+/// Memory at its highest, in GiB: what this process held, or its tensors on a GPU.
+[[nodiscard]] double peak_memory_gib(at::Device device);
 
 }  // namespace ssl4rl::rl

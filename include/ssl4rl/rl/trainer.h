@@ -47,6 +47,7 @@ struct Step {
   uint64_t micro_batches = 0;                  ///< trained on so far
   std::map<std::string, double> task_cosines;  ///< "flip/rotation" → cosine of their gradients
   std::map<std::string, double> seconds;
+  double memory = 0;  ///< peak_memory_gib
 };
 
 /// The step's line of metrics.jsonl.
