@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the program on a CUDA device: log-probs as on the CPU, short trainings, speed, memory; one summary at the end.
+# Checks the program on a CUDA device: tests and log-probs against the host, short trainings, speed, memory; one summary.
 #
 #   scripts/gpu_check.sh [--model DIR] [--preset NAME] [--steps N]
 #
@@ -62,6 +62,15 @@ difference() {
 }
 at_most() { awk -v value="$1" -v limit="$2" 'BEGIN { exit !(value != "nan" && value + 0 <= limit + 0) }'; }
 
+# 1. Attention, models, and whole trainings of tiny models: their tests compare the device with the host.
+tests=$repository/build/$build/bin/device_test
+if OMP_WAIT_POLICY=passive "$tests" --gtest_brief=1 >"$folder/tests" 2>&1; then
+    summary+=("tests: $(grep -o '[0-9]* tests from.*ran' "$folder/tests") against the host, all passed")
+else
+    summary+=("tests: failed" "$(grep -v ' warning: ' "$folder/tests" | tail -n 40)")
+    failures+=("tests ($tests)")
+fi
+
 "$ssl4rl" init --quiet --preset demo --output "$folder/demo"
 cat >"$folder/run.yaml" <<YAML
 run: {name: check, output_dir: $folder/runs}
@@ -75,7 +84,7 @@ YAML
 "$ssl4rl" preview --quiet --config "$folder/run.yaml" --count 32 --output "$folder/puzzles"
 sed 's/}$/, "completion": "<answer>90<\/answer>"}/' "$folder/puzzles/puzzles.jsonl" >"$folder/puzzles/input.jsonl"
 
-# 1. Parity: log-probs on the device against float32 on the CPU.
+# 2. Parity: log-probs on the device against float32 on the CPU.
 score() { "$ssl4rl" score --quiet --model "$folder/demo" --input "$folder/puzzles/input.jsonl" --output "$1" --device "$2" --dtype "$3"; }
 score "$folder/cpu.jsonl" cpu float32
 for type in float32 bfloat16; do
@@ -89,7 +98,7 @@ for type in float32 bfloat16; do
     at_most "$largest" "$limit" || failures+=("parity in $type")
 done
 
-# 2. A short training, in the device's own type, and 3. its memory.
+# 3. A short training, in the device's own type, and its memory.
 watch_memory
 if "$ssl4rl" train --config "$folder/run.yaml"; then
     last=$(tail -n 1 "$folder/runs/check/metrics.jsonl")
@@ -130,7 +139,7 @@ bench() {
 watch_memory
 for graphs in "" --cuda-graphs; do
     bench --preset "$preset" --num-generations 8,32 $graphs
-    [ -z "$model" ] || bench --model "$model" --num-generations 8,32 $graphs
+    [ -z "$model" ] || bench --model "$model" --num-generations 8,32 --gradient-checkpointing $graphs
 done
 summary+=("memory of bench: $(peak_memory)")
 

@@ -141,8 +141,9 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const Tensor index = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
-    Tensor dx = at::zeros({ctx->saved_data["rows"].toInt(), grad.size(1)}, grad.options());
-    if (!on_cpu_float(grad)) return {dx.index_add_(0, index, grad), Tensor()};
+    const auto wide = wide_type(grad);
+    Tensor dx = at::zeros({ctx->saved_data["rows"].toInt(), grad.size(1)}, grad.options().dtype(wide));
+    if (!on_cpu_float(grad)) return {dx.index_add_(0, index, grad.to(wide)).to(grad.scalar_type()), Tensor()};
     const int64_t width = grad.size(1);
     const auto* const rows = index.const_data_ptr<int64_t>();
     const float* const from = grad.const_data_ptr<float>();

@@ -1,17 +1,40 @@
-// The program on a device whose memory the host cannot reach (support/stand_in_cuda.h), against the same on the host.
-#include <gtest/gtest.h>
-
-#include "ssl4rl/rollout/engine.h"
+// The program on a CUDA device against the same on the host: a GPU in builds for CUDA (scripts/gpu_check.sh runs it),
+// the stand-in of support/stand_in_cuda.h in others.
+#include "device/training.h"
+#include "ssl4rl/nn/attention.h"
 #include "support/family_cases.h"
-#include "support/images.h"
 #include "support/model_checks.h"
-#include "support/stand_in_cuda.h"
-#include "support/training.h"
+#include "support/tensors.h"
 
 namespace ssl4rl {
 namespace {
-namespace fs = std::filesystem;
+using at::Tensor;
 using Json = nlohmann::json;
+using Training = DeviceTraining;
+
+TEST(FlashAttention, OutputAndGradientsAreTheReferencesUpToRounding) {
+  const nn::Layout layout = nn::Layout::from_lengths({70, 13}, {{9, 1, 33, 7}, {5, 5, 24}});
+  const auto plan = nn::make_plan(layout, at::kCPU), on_device = nn::make_plan(layout, at::kCUDA);
+  for (const int64_t dim : {16, 80, 128}) {
+    const auto random = [&](int64_t heads) {
+      return at::randn({layout.tokens, heads, dim}).to(at::kBFloat16).to(at::kDouble);
+    };
+    const Tensor q = random(6), k = random(2), v = random(2), grad = random(6);
+    const auto results = [&](at::TensorOptions options, const nn::AttentionPlan& p) {
+      const auto moved = [&](const Tensor& x) { return x.to(options); };
+      const nn::AttentionOutput out = nn::attention_forward(moved(q), moved(k), moved(v), p);
+      const Tensor dq = at::empty_like(moved(q)), dk = at::empty_like(moved(k)), dv = at::empty_like(moved(v));
+      nn::attention_backward(moved(grad), moved(q), moved(k), moved(v), out, p, dq, dk, dv);
+      return std::vector<Tensor>{out.out_TNH, out.lse_NT, dq, dk, dv};
+    };
+    const auto expected = results(at::kDouble, *plan),
+               got = results(at::TensorOptions(at::kCUDA).dtype(at::kBFloat16), *on_device);
+    for (size_t i = 0; i < got.size(); ++i) {
+      const Tensor error = got[i].to(at::kCPU, at::kDouble) - expected[i];
+      EXPECT_LT(error.norm().item<double>(), 0.01 * expected[i].norm().item<double>()) << dim << ' ' << i;
+    }
+  }
+}
 
 class Family : public testing::TestWithParam<std::string> {
  protected:
@@ -40,73 +63,6 @@ std::vector<std::string> family_names() {
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(All, Family, testing::ValuesIn(family_names()), [](const auto& one) { return one.param; });
-
-// Two steps of the program on a device.
-struct Outcome {
-  std::vector<Json> metrics;
-  std::map<std::string, at::Tensor> weights;
-};
-
-std::map<std::string, at::Tensor> weights_of(const fs::path& checkpoint) {
-  const char* const file =
-      fs::exists(checkpoint / "model.safetensors") ? "model.safetensors" : "adapter_model.safetensors";
-  const io::SafetensorsFile tensors(checkpoint / file);
-  std::map<std::string, at::Tensor> weights;
-  for (const auto& [name, info] : tensors.tensors()) weights[name] = tensors.tensor(name).to(at::kDouble);
-  return weights;
-}
-
-class Training : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<TemporaryFolder>();
-    draw_pictures(images(), 12, 64);
-    // A model that knows the form of an answer, so that rewards differ.
-    ASSERT_EQ(run_training(folder_->path(),
-                           small_run(images(), {{"train.steps", 60},
-                                                {"train.prompts_per_step", 4},
-                                                {"train.learning_rate", 3e-3},
-                                                {"sft.labels", "random"}}),
-                           "sft"),
-              0);
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-  static fs::path images() { return folder_->path() / "images"; }
-  static fs::path start() { return folder_->path() / "run/checkpoints/step-000060"; }
-
-  static Outcome run(const std::string& device, const Keys& more, const std::string& command = "train") {
-    const TemporaryFolder folder;
-    const Keys keys = with(small_run(images(), {{"model.path", start().string()},
-                                                {"model.device", device},
-                                                {"data.holdout_fraction", 0.2},
-                                                {"train.steps", 2},
-                                                {"train.learning_rate", 1e-4},
-                                                {"rollout.num_generations", 6},
-                                                {"rollout.max_completion_length", 16}}),
-                           more);
-    EXPECT_EQ(run_training(folder.path(), keys, command), 0);
-    return {metrics_of(folder.path()), weights_of(folder.path() / "run/checkpoints/step-000002")};
-  }
-
-  // In float32 the device's results are the host's, but for the order of sums.
-  static void expect_the_hosts_results(const Keys& keys, const std::string& command = "train") {
-    const Outcome host = run("cpu", keys, command), device = run("cuda", keys, command);
-    ASSERT_EQ(device.metrics.size(), 2u);
-    EXPECT_GT(device.metrics[0]["grad_norm"].get<double>(), 1e-3) << "nothing is learned";
-    for (size_t i = 0; i < 2; ++i)
-      for (const char* key : {"loss", "grad_norm", "kl", "completion_length/mean", "value_loss"})
-        if (host.metrics[i].contains(key) && host.metrics[i][key].is_number()) {
-          const double expected = host.metrics[i][key];
-          EXPECT_NEAR(device.metrics[i][key].get<double>(), expected, 1e-5 + 1e-4 * std::abs(expected)) << key;
-        }
-    ASSERT_EQ(device.weights.size(), host.weights.size());
-    for (const auto& [name, weight] : host.weights)  // AdamW moves each by about the learning rate, twice
-      EXPECT_LT((device.weights.at(name) - weight).abs().mean().item<double>(), 4e-6) << name;
-  }
-
- private:
-  static inline std::unique_ptr<TemporaryFolder> folder_;
-};
 
 TEST_F(Training, GrpoWithAReferenceAndEntropy) {
   expect_the_hosts_results({{"algorithm.beta", 0.1}, {"algorithm.entropy_coef", 0.01}});
@@ -148,44 +104,10 @@ TEST_F(Training, EvaluationsAndConflictsOfTasks) {
 
 TEST_F(Training, Supervised) { expect_the_hosts_results({}, "sft"); }
 
-// All that micro-batches need is sent ahead, and all that the host wants to know is read after the last one.
-TEST_F(Training, TheHostDoesNotWaitWithinAMicroBatch) {
-  const auto waits = [&](int64_t tokens) {
-    const int64_t before = stand_in_cuda::waits();
-    (void)run("cuda", {{"algorithm.name", "ppo"},
-                       {"algorithm.critic", "separate"},
-                       {"algorithm.beta", 0.1},
-                       {"algorithm.entropy_coef", 0.01},
-                       {"train.micro_batch_tokens", tokens}});
-    return stand_in_cuda::waits() - before;
-  };
-  EXPECT_EQ(waits(150), waits(100000));
-}
-
-TEST_F(Training, ADecodingStepWaitsOnce) {
-  const auto waits = [&](int64_t tokens) {
-    const int64_t before = stand_in_cuda::waits();
-    (void)run("cuda", {{"rollout.max_completion_length", tokens}, {"rollout.temperature", 100}});
-    return stand_in_cuda::waits() - before;
-  };
-  EXPECT_EQ(waits(20) - waits(10), 2 * 10);
-}
-
 TEST_F(Training, MetricsTellTheDevicesMemory) {
   const double device = run("cuda", {}).metrics[1]["memory"], host = run("cpu", {}).metrics[1]["memory"];
   EXPECT_GT(device, 0);
   EXPECT_LT(device, host / 2) << "the process's libraries are no part of it";
-}
-
-TEST_F(Training, RolloutsMayTakeMostOfTheDevicesMemory) {
-  const auto cache = [](at::Device device) {
-    const models::Model model(start(), std::make_shared<const models::Processor>(start()), device, at::kFloat);
-    return rollout::limits_for(model, {}).cache_tokens *
-           rollout::cache_bytes_per_token(model.config().text, at::kFloat);
-  };
-  const auto size = static_cast<double>(int64_t{8} << 30);  // the stand-in's
-  EXPECT_NEAR(static_cast<double>(cache(at::kCUDA)), size / 4, 0.01 * size);
-  EXPECT_LE(cache(at::kCPU), int64_t{4} << 30);
 }
 
 TEST_F(Training, TheOtherCommandsComputeThereToo) {
@@ -205,6 +127,20 @@ TEST_F(Training, TheOtherCommandsComputeThereToo) {
   EXPECT_EQ(run({"bench", "--prompts", "1", "--num-generations", "2", "--new-tokens", "3", "--image-size", "56",
                  "--repeats", "1", "--json"}),
             0);
+}
+
+TEST_F(Training, OnRecordedRolloutsTheGradientInBfloat16IsNearThatInFloat32) {
+  const auto of = [&](const std::string& device, const std::string& type) {
+    return run(device, {{"model.path", tiny_model().string()},
+                        {"model.dtype", type},
+                        {"rollout.replay", (test_data() / "training/on_policy.jsonl").string()},
+                        {"train.micro_batch_tokens", 150}})
+        .metrics[0];
+  };
+  const Json host = of("cpu", "float32"), device = of("cuda", "bfloat16");
+  const double norm = host["grad_norm"];
+  EXPECT_NEAR(device["grad_norm"].get<double>(), norm, 0.03 * norm);
+  EXPECT_NEAR(device["loss"].get<double>(), host["loss"].get<double>(), 0.01);
 }
 
 TEST_F(Training, AdaptersOnABfloat16Model) {

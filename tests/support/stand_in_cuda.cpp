@@ -37,7 +37,7 @@ struct Memory final : c10::DeviceAllocator {
     if (bytes == 0) return {nullptr, kDevice};
     const size_t rounded = (bytes + 63) / 64 * 64;
     void* const host = std::aligned_alloc(64, 64 + rounded);  // its size stands in front
-    TORCH_CHECK(host && held + static_cast<int64_t>(rounded) <= kSize, "CUDA out of memory");
+    TORCH_CHECK(host && held + static_cast<int64_t>(rounded) <= kMemory, "CUDA out of memory");
     *static_cast<size_t*>(host) = rounded;
     peak = std::max<int64_t>(peak, held += static_cast<int64_t>(rounded));
     return {far_address(static_cast<char*>(host) + 64), host, release, kDevice};
@@ -58,9 +58,8 @@ struct Memory final : c10::DeviceAllocator {
   void resetAccumulatedStats(c10::DeviceIndex) override {}
   void resetPeakStats(c10::DeviceIndex) override { peak = held.load(); }
   std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex) override {
-    return {static_cast<size_t>(kSize - held), static_cast<size_t>(kSize)};
+    return {static_cast<size_t>(kMemory - held), static_cast<size_t>(kMemory)};
   }
-  static constexpr int64_t kSize = int64_t{8} << 30;
   static inline std::atomic<int64_t> held{0}, peak{0};
   void copy_data(void* to, const void* from, size_t bytes) const override {
     std::memcpy(host_address(to), host_address(from), bytes);

@@ -12,4 +12,6 @@ namespace ssl4rl::stand_in_cuda {
 /// results whose size only the device knows (nonzero).
 [[nodiscard]] int64_t waits();
 
+constexpr int64_t kMemory = int64_t{8} << 30;  ///< of the device, in bytes
+
 }  // namespace ssl4rl::stand_in_cuda
