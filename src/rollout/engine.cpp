@@ -44,6 +44,7 @@ class Session {
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
       result_.completions.emplace_back(static_cast<size_t>(request.samples));
+      waiting_ += cache_need(request);
     }
     unfinished_.resize(requests.size());
     for (const std::string& stop : plan.stop) longest_stop_ = std::max(longest_stop_, stop.size());
@@ -63,20 +64,27 @@ class Session {
     return request.prompt->length() + request.samples * plan_.max_new_tokens;
   }
 
-  // Lets waiting requests in while the cache has room; one always gets in when nothing runs.
+  [[nodiscard]] bool has_room(const Request& request) const {
+    return reserved_ == 0 || reserved_ + cache_need(request) <= limits_.cache_tokens;
+  }
+
+  // Lets waiting requests in while the cache has room; one always gets in when nothing runs. Short of that they wait
+  // for an eighth of the room, or for all they need, so that several prompts are read at once.
   void admit() {
-    while (next_ < requests_.size() &&
-           (reserved_ == 0 || reserved_ + cache_need(requests_[next_]) <= limits_.cache_tokens)) {
+    const int64_t room = limits_.cache_tokens - reserved_;
+    if (reserved_ > 0 && room < std::min(limits_.cache_tokens / 8, waiting_)) return;
+    while (next_ < requests_.size() && has_room(requests_[next_])) {
       const Stopwatch watch;
       std::vector<const models::Prompt*> prompts;
       std::vector<int64_t> groups;
       const size_t first = next_;
       for (int64_t tokens = 0; next_ < requests_.size(); ++next_) {
         const Request& request = requests_[next_];
-        const bool fits = (reserved_ == 0 || reserved_ + cache_need(request) <= limits_.cache_tokens) &&
-                          (prompts.empty() || tokens + request.prompt->length() <= limits_.prefill_tokens);
+        const bool fits =
+            has_room(request) && (prompts.empty() || tokens + request.prompt->length() <= limits_.prefill_tokens);
         if (!fits) break;
         reserved_ += cache_need(request);
+        waiting_ -= cache_need(request);
         tokens += request.prompt->length();
         prompts.push_back(request.prompt);
         groups.push_back(cache_->add_group(request.prompt->length(), request.samples));
@@ -180,7 +188,8 @@ class Session {
   std::vector<Running> running_;  // samples of one request stand together
   std::vector<int64_t> unfinished_;
   size_t next_ = 0, longest_stop_ = 0;
-  int64_t reserved_ = 0, finished_ = 0;
+  int64_t reserved_ = 0, waiting_ = 0;  // tokens of the cache, of requests that run and of those that do not yet
+  int64_t finished_ = 0;
 };
 
 }  // namespace

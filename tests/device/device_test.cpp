@@ -122,6 +122,8 @@ TEST_F(Training, TheOtherCommandsComputeThereToo) {
     EXPECT_NE(testing::internal::GetCapturedStdout(), "") << arguments[0];
     return status;
   };
+  const Keys few{{"train.steps", 1}, {"model.device", "cuda"}, {"rollout.max_completion_length", 8}};
+  EXPECT_EQ(run_training(folder.path(), small_run(images(), few), "train", {"--dry-run"}), 0);
   EXPECT_EQ(run({"score", "--input", input, "--output", "-"}), 0);
   EXPECT_EQ(run({"generate", "--input", input, "--output", "-", "--max-new-tokens", "4"}), 0);
   EXPECT_EQ(run({"bench", "--prompts", "1", "--num-generations", "2", "--new-tokens", "3", "--image-size", "56",
@@ -134,6 +136,7 @@ TEST_F(Training, OnRecordedRolloutsTheGradientInBfloat16IsNearThatInFloat32) {
     return run(device, {{"model.path", tiny_model().string()},
                         {"model.dtype", type},
                         {"rollout.replay", (test_data() / "training/on_policy.jsonl").string()},
+                        {"train.prompts_per_step", 4},
                         {"train.micro_batch_tokens", 150}})
         .metrics[0];
   };

@@ -37,7 +37,8 @@ struct Memory final : c10::DeviceAllocator {
     if (bytes == 0) return {nullptr, kDevice};
     const size_t rounded = (bytes + 63) / 64 * 64;
     void* const host = std::aligned_alloc(64, 64 + rounded);  // its size stands in front
-    TORCH_CHECK(host && held + static_cast<int64_t>(rounded) <= kMemory, "CUDA out of memory");
+    TORCH_CHECK_WITH(OutOfMemoryError, host && held + static_cast<int64_t>(rounded) <= kMemory,
+                     "CUDA out of memory. Tried to allocate ", rounded, " bytes");
     *static_cast<size_t*>(host) = rounded;
     peak = std::max<int64_t>(peak, held += static_cast<int64_t>(rounded));
     return {far_address(static_cast<char*>(host) + 64), host, release, kDevice};

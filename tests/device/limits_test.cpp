@@ -41,5 +41,22 @@ TEST_F(Training, RolloutsMayTakeMostOfTheDevicesMemory) {
   EXPECT_LE(cache(at::kCPU), int64_t{4} << 30);
 }
 
+TEST_F(Training, ARunThatTheDeviceHasNoRoomForIsRefusedAndOneThatRunsOutSaysWhatHelps) {
+  const TemporaryFolder folder;
+  const auto hold = [](int64_t left) {
+    return at::empty({stand_in_cuda::kMemory - left}, at::TensorOptions().dtype(at::kByte).device(at::kCUDA));
+  };
+  const auto error_of_run = [&](int64_t left, int status) {
+    const at::Tensor held = hold(left);
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(run_training(folder.path(), small_run(images(), {{"model.device", "cuda"}, {"train.steps", 1}})), status);
+    return testing::internal::GetCapturedStderr();
+  };
+  const std::string refused = error_of_run(100000, 2), ran_out = error_of_run(4000000, 1);
+  EXPECT_NE(refused.find("weights, gradients and optimiser need"), std::string::npos) << refused;
+  EXPECT_NE(ran_out.find("error: out of memory on the device: CUDA out of memory"), std::string::npos) << ran_out;
+  EXPECT_NE(ran_out.find("lower train.micro_batch_tokens"), std::string::npos) << ran_out;
+}
+
 }  // namespace
 }  // namespace ssl4rl
