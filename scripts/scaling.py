@@ -101,11 +101,11 @@ def row(a, ranks, generator):
     state = 2 * a.params + 12 * a.params
     collected = (12 if a.stage == 1 else 14) * a.params
     gather = ring(a, ranks, collected, math.ceil(a.params / a.bucket))
-    memory = (2 + 2 + 2 * a.reference + 12 / ranks) * a.params
+    memory = (2 + 4 + 2 * a.reference + 12 / ranks) * a.params
     if a.stage == 3 and ranks > 1:  # in an update gradients, and whole what is outside and in a block; while sampling whole weights
         split = (2 + 2 * a.reference + 12) / ranks * a.params
         block = (a.params - a.outside) / a.blocks
-        memory = split + max(4 / ranks * a.params + (2 + 2) * (a.outside + block), 2 * a.params)
+        memory = split + max(4 / ranks * a.params + (2 + 4) * (a.outside + block), 2 * a.params)
     return [f"{ranks:,}", f"{memory / 1e9:.0f}", f"{sent / 1e9:.1f}", f"{compute:.1f}", f"{mean:.1f} / {slowest:.1f}",
             f"{communication:.2f} ({latency:.2f})", f"{outcomes / 1e6:.0f}", f"{step:.1f}",
             f"{100 * (compute + mean) / step:.0f} %", f"{gather:.1f} + {state / a.disk:.0f}"]

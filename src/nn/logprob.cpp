@@ -159,9 +159,9 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
 Tensor logits(const Tensor& hidden_TD, const Tensor& weight_VD) { return wide_product(hidden_TD, weight_VD.t()); }
 
 int64_t logit_rows(int64_t vocabulary, at::Device device) {
-  // 16 MiB of float32 logits on the CPU, so that they stay in its caches, 1 GiB on a GPU; but never so few rows that
+  // 16 MiB of float32 logits on the CPU, so that they stay in its caches, 512 MiB on a GPU; but never so few rows that
   // the product is slow.
-  const int64_t values = device.is_cpu() ? 1 << 22 : 1 << 28;
+  const int64_t values = device.is_cpu() ? 1 << 22 : 1 << 27;
   return std::max<int64_t>(256, values / vocabulary);
 }
 
