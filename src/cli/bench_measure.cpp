@@ -108,7 +108,8 @@ GenerationSpeed measure_generation(const models::Model& model, const std::vector
   rollout::SamplingPlan plan;
   plan.max_new_tokens = shape.new_tokens;
   plan.past_end = true;
-  const rollout::Engine engine(model, rollout::limits_for(model, {.cuda_graphs = shape.cuda_graphs}));
+  const rollout::Engine engine(model, rollout::limits_for(model, {.cuda_graphs = shape.cuda_graphs},
+                                                          [](const std::string& what) { fail("{}", what); }));
   std::vector<double> seconds, prefill;
   GenerationSpeed speed;
   for (int repeat = 0; repeat <= repeats; ++repeat) {

@@ -68,7 +68,7 @@ class Share {
 
   void decode() const {
     const at::NoGradGuard no_grad;
-    const auto cache = nn::make_kv_cache({1, text_.key_heads, text_.head_dim}, options_);
+    const auto cache = nn::make_kv_cache({1, text_.key_heads, text_.head_dim, text_.heads}, options_);
     std::vector<nn::DecodeRow> rows;
     for (int64_t g = 0; g < kGroups; ++g) {
       const int64_t group = cache->add_group(kPrompt, kSamples);

@@ -105,7 +105,7 @@ nn::TokenLogProbs Model::completion_logprobs(const PackedBatch& batch, double te
 
 std::unique_ptr<nn::KvCache> Model::make_cache() const {
   const TextConfig& text = config().text;
-  return nn::make_kv_cache({text.layers, text.key_heads, text.head_dim}, weights_.embedding.options());
+  return nn::make_kv_cache({text.layers, text.key_heads, text.head_dim, text.heads}, weights_.embedding.options());
 }
 
 Tensor Model::prefill(std::span<const Prompt* const> prompts, std::span<const int64_t> cache_groups, nn::KvCache& cache,

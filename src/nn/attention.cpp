@@ -30,8 +30,7 @@ SegmentBody choose_body(const Tensor& q, AttentionBody body) {
   const auto type = q.scalar_type();
   if (body == AttentionBody::kReference) return reference_body();
   if (q.device().is_cpu()) return type == at::kFloat ? cpu_body() : reference_body();
-  const bool half = type == at::kBFloat16 || type == at::kHalf;
-  return half && q.size(2) % 8 == 0 && q.size(2) <= 256 ? cuda_flash_body() : reference_body();
+  return flash_takes(q.device(), type, q.size(2)) ? cuda_flash_body() : reference_body();
 }
 
 // Carries the plan through autograd's saved data.

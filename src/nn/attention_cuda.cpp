@@ -46,6 +46,19 @@ void backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor
 
 }  // namespace
 
+// With lengths of their own (seqused_k), segments' keys are found by the first of their two offsets alone (BlockInfo in
+// flash-attention's block_info.h; they are no longer told to be one after the other), so a cache is read where it lies.
+// Where there is one query a segment and more query heads than key heads, the operator wants a row for each segment.
+AttentionOutput cuda_flash_over_cache(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_offsets,
+                                      const Tensor& key_begins, const Tensor& key_lengths, int64_t longest_query,
+                                      int64_t longest_key) {
+  auto [out, lse, rng_state, unused, debug_mask] = at::_flash_attention_forward(
+      q, k, v, query_offsets, key_begins, longest_query, longest_key, /*dropout_p=*/0.0, /*is_causal=*/false,
+      /*return_debug_mask=*/false, /*scale=*/std::nullopt, /*window_size_left=*/std::nullopt,
+      /*window_size_right=*/std::nullopt, key_lengths);
+  return {out, lse};
+}
+
 SegmentBody cuda_flash_body() { return {forward, backward}; }
 
 }  // namespace ssl4rl::nn

@@ -47,7 +47,8 @@ Trainer::Trainer(Run& run, TrainerConfig config, const models::Model* reference,
       reference_(reference),
       critic_(critic),
       replay_(std::move(replay)),
-      engine_(run.policy, rollout::limits_for(run.policy, config_.rollout)),
+      engine_(run.policy, rollout::limits_for(run.policy, config_.rollout,
+                                              [&log = run.log](const std::string& what) { log.warn("{}", what); })),
       watch_(run.logging),
       trains_vision_(run.policy.trains_vision() || (critic && critic->separate())) {
   SSL4RL_CHECK(config_.algorithm.beta == 0 || reference_, "beta without a reference");

@@ -40,7 +40,7 @@ class Session {
         on_finished_(finished),
         sampler_(plan.sampling, model_.processor().forbidden()),
         cache_(model_.make_cache()) {
-    if (limits.record_steps) recorder_.emplace(model_, *cache_);
+    if (limits.recorder) recorder_.emplace(model_, *cache_, *limits.recorder);
     for (const Request& request : requests) {
       SSL4RL_CHECK(request.samples > 0 && request.prompt->length() > 0, "an empty request");
       result_.completions.emplace_back(static_cast<size_t>(request.samples));
@@ -237,7 +237,7 @@ int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType d
   return 2 * config.layers * config.key_heads * config.head_dim * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-EngineLimits limits_for(const models::Model& model, const RolloutConfig& config) {
+EngineLimits limits_for(const models::Model& model, const RolloutConfig& config, nn::GraphRecorder::Warn warn) {
   constexpr int64_t kGib = int64_t{1} << 30;
   const int64_t left = nn::memory_left(model.device()).value_or(16 * kGib);
   // On a GPU the sampler has the memory to itself: an update's tensors come later. A part of it is for logits and what
@@ -246,7 +246,8 @@ EngineLimits limits_for(const models::Model& model, const RolloutConfig& config)
   if (config.kv_cache_gib) bytes = static_cast<int64_t>(*config.kv_cache_gib * (1 << 30));
   EngineLimits limits;
   limits.cache_tokens = std::max<int64_t>(1, bytes / cache_bytes_per_token(model.config().text, model.dtype()));
-  limits.record_steps = config.cuda_graphs && model.device().is_cuda();
+  if (config.cuda_graphs && model.device().is_cuda())
+    limits.recorder = nn::make_graph_recorder(model.device(), std::move(warn));
   return limits;
 }
 

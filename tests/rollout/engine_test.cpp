@@ -103,8 +103,9 @@ TEST_F(EngineTest, KeptFeaturesOfImagesTakeThePlaceOfTheTower) {
 TEST_F(EngineTest, RecordedStepsDrawWhatStepsOfTheirOwnDraw) {
   model_ = load_tiny(tiny_model(), at::kDouble);
   const SamplingPlan plan{{1, 1, 0}, 70, {}, 5};
-  const Generation plain = generate(3, plan), recorded = generate(3, plan, {.record_steps = true});
-  const Generation admitted = generate(3, plan, {.cache_tokens = 700, .record_steps = true});
+  const Generation plain = generate(3, plan),
+                   recorded = generate(3, plan, {.recorder = nn::make_graph_recorder(at::kCPU)});
+  const Generation admitted = generate(3, plan, {.cache_tokens = 700, .recorder = nn::make_graph_recorder(at::kCPU)});
   std::set<size_t> lengths;
   for (size_t i = 0; i < prompts_.size(); ++i)
     for (size_t s = 0; s < 3; ++s) {
@@ -117,24 +118,97 @@ TEST_F(EngineTest, RecordedStepsDrawWhatStepsOfTheirOwnDraw) {
   EXPECT_GT(lengths.size(), 1U) << "samples end at different steps";
 }
 
-TEST_F(EngineTest, MostStepsRepeatOneThatWasRecorded) {
-  const at::NoGradGuard no_grad;
-  model_ = load_tiny(tiny_model(), at::kDouble);
-  const auto cache = model_->make_cache();
-  models::StepRecorder recorder(*model_, *cache);
-  const int64_t group = cache->add_group(prompts_[0].length(), 3);
-  (void)model_->prefill(std::vector<const models::Prompt*>{&prompts_[0]}, std::vector<int64_t>{group}, *cache);
-  const auto step = [&](int64_t position, std::vector<nn::DecodeRow> rows) {
-    for (nn::DecodeRow& row : rows) row = {group, row.sample, position};
-    const std::vector<int64_t> ids(rows.size(), 5), positions(rows.size(), prompts_[0].next_position + position);
-    return recorder.decode(rows, ids, positions).clone();
+// Steps of one group's rows, recorded, with its keys and values where no prompt has been.
+class StepRecorderTest : public EngineTest {
+ protected:
+  StepRecorderTest() {
+    model_ = load_tiny(tiny_model(), at::kDouble);
+    cache_ = model_->make_cache();
+  }
+  static std::vector<nn::DecodeRow> rows(int64_t group, int64_t count, int64_t position) {
+    std::vector<nn::DecodeRow> rows;
+    for (int64_t s = 0; s < count; ++s) rows.push_back({group, s, position});
+    return rows;
+  }
+  at::Tensor step(models::StepRecorder& recorder, const std::vector<nn::DecodeRow>& rows) const {
+    const std::vector<int64_t> ids(rows.size(), 5), positions(rows.size(), 30 + rows[0].position);
+    return recorder.decode(rows, ids, positions);
+  }
+
+  const at::NoGradGuard no_grad_;
+  std::unique_ptr<nn::KvCache> cache_;
+  std::shared_ptr<nn::GraphRecorder> graphs_ = nn::make_graph_recorder(at::kCPU);
+};
+
+TEST_F(StepRecorderTest, RepeatsWhatItHasRecorded) {
+  models::StepRecorder recorder(*model_, *cache_, *graphs_);
+  const int64_t group = cache_->add_group(30, 20);
+  (void)step(recorder, rows(group, 20, 0));
+  for (int64_t position = 0; position < 60; ++position) (void)step(recorder, rows(group, 3, position));
+  EXPECT_EQ(recorder.recorded(), 2U) << "twenty rows, and three";
+  (void)step(recorder, rows(group, 2, 60));
+  EXPECT_EQ(recorder.recorded(), 2U) << "two rows are filled up like three";
+  for (int64_t position = 61; position < 70; ++position) (void)step(recorder, rows(group, 2, position));
+  EXPECT_EQ(recorder.recorded(), 3U) << "from position 64 on a step reaches further";
+  for (const int64_t count : {20, 3, 17, 8}) (void)step(recorder, rows(group, count, 20));
+  EXPECT_EQ(recorder.recorded(), 3U) << "both numbers of rows have been seen";
+  (void)step(recorder, rows(group, 3, 128));
+  EXPECT_EQ(recorder.recorded(), 4U) << "the cache has grown";
+  (void)step(recorder, rows(group, 3, 5));
+  EXPECT_EQ(recorder.recorded(), 5U) << "what reads the old one is not used";
+}
+
+TEST_F(StepRecorderTest, RecordsAnewWhenAGroupsTensorsAreMadeAnew) {
+  models::StepRecorder recorder(*model_, *cache_, *graphs_);
+  for (size_t round = 1; round <= 3; ++round) {
+    const int64_t group = cache_->add_group(30, 4);
+    for (int64_t position = 0; position < 5; ++position) (void)step(recorder, rows(group, 4, position));
+    EXPECT_EQ(recorder.recorded(), round);
+    cache_->drop_group(group);
+  }
+  const int64_t first = cache_->add_group(30, 4);
+  (void)step(recorder, rows(first, 4, 0));
+  const int64_t second = cache_->add_group(30, 4);
+  (void)step(recorder, rows(first, 4, 1));
+  EXPECT_EQ(recorder.recorded(), 5U) << "the pool has grown";
+  cache_->drop_group(second);
+  (void)cache_->add_group(31, 4);
+  (void)step(recorder, rows(first, 4, 2));
+  EXPECT_EQ(recorder.recorded(), 5U) << "a slot that was there";
+}
+
+TEST_F(StepRecorderTest, KeepsThoseThatWereUsedLast) {
+  models::StepRecorder recorder(*model_, *cache_, *graphs_);
+  const int64_t group = cache_->add_group(30, 96);
+  const std::vector<int64_t> counts{96, 64, 56, 48, 40, 32, 24, 16, 8};
+  for (const int64_t position : {0, 64})
+    for (const int64_t count : counts) (void)step(recorder, rows(group, count, position));
+  EXPECT_EQ(recorder.recorded(), 18U);
+  EXPECT_EQ(recorder.kept(), models::StepRecorder::kKept);
+  for (const int64_t count : counts) (void)step(recorder, rows(group, count, 64));
+  (void)step(recorder, rows(group, 56, 0));
+  EXPECT_EQ(recorder.recorded(), 18U) << "they are all there";
+  (void)step(recorder, rows(group, 96, 0));
+  EXPECT_EQ(recorder.recorded(), 19U) << "the oldest has gone";
+  EXPECT_EQ(recorder.kept(), models::StepRecorder::kKept);
+}
+
+TEST_F(StepRecorderTest, WarnsOnceWhereNothingCanBeRecordedAndDecodesAllTheSame) {
+  struct Refusing final : nn::GraphRecorder {
+    using GraphRecorder::GraphRecorder;
+    std::unique_ptr<nn::Graph> make(const Work&) override { throw std::runtime_error("no room for a graph"); }
   };
-  for (int64_t position = 0; position < 60; ++position) (void)step(position, {{0, 0}, {0, 1}, {0, 2}});
-  EXPECT_EQ(recorder.recorded(), 1U);
-  (void)step(60, {{0, 0}, {0, 2}});
-  EXPECT_EQ(recorder.recorded(), 1U) << "two rows are filled up like three";
-  for (int64_t position = 61; position < 70; ++position) (void)step(position, {{0, 0}, {0, 2}});
-  EXPECT_EQ(recorder.recorded(), 2U) << "from position 64 on a step reaches further";
+  std::vector<std::string> warnings;
+  const auto refusing = std::make_shared<Refusing>([&](const std::string& what) { warnings.push_back(what); });
+  const SamplingPlan plan{{1, 1, 0}, 12, {}, 5};
+  const Generation plain = generate(2, plan);
+  for (int rollout = 0; rollout < 2; ++rollout) {
+    const Generation drawn = generate(2, plan, {.recorder = refusing});
+    for (size_t i = 0; i < prompts_.size(); ++i)
+      for (size_t s = 0; s < 2; ++s) EXPECT_EQ(drawn.completions[i][s].ids, plain.completions[i][s].ids);
+  }
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find("no room for a graph"), std::string::npos) << warnings[0];
 }
 
 // The products' rows depend on themselves alone (nn/packed_matrix.h), and so does all the rest.

@@ -11,7 +11,9 @@
 #include <torch/library.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <string>
@@ -24,6 +26,15 @@ using at::Tensor;
 
 const at::Device kDevice(at::kCUDA, 0);
 std::atomic<int64_t> count_of_waits{0};
+
+// What a recording under way in this thread has computed, to be done again.
+using Tape = std::vector<std::function<void()>>;
+thread_local Tape* tape = nullptr;
+
+void wait_for_device() {
+  TORCH_CHECK(!tape, "operation not permitted when stream is capturing");
+  ++count_of_waits;
+}
 
 // ---- Memory: the host's own, at addresses that no process has.
 
@@ -134,7 +145,7 @@ struct Hooks final : at::CUDAHooksInterface {
   c10::DeviceIndex current_device() const override { return 0; }
   c10::DeviceIndex getCurrentDevice() const override { return 0; }
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  void deviceSynchronize(c10::DeviceIndex) const override { ++count_of_waits; }
+  void deviceSynchronize(c10::DeviceIndex) const override { wait_for_device(); }
   bool isPinnedPtr(const void* data) const override { return PinnedMemory::holds(data); }
   c10::Allocator* getPinnedMemoryAllocator() const override { return &pinned_memory; }
   const at::Generator& getDefaultGenerator(c10::DeviceIndex) const override {
@@ -252,7 +263,7 @@ class Call {
     const bool value = schema_.returns().size() == 1 &&
                        !schema_.returns()[0].type()->isSubtypeOf(*c10::AnyListType::get()) &&
                        schema_.returns()[0].type()->kind() == c10::TypeKind::BoolType;
-    if (unknown_sizes.count(name) || indices_wait_ || value) ++count_of_waits;
+    if (unknown_sizes.count(name) || indices_wait_ || value) wait_for_device();
   }
 
   static void enlarge(const Tensor& far, const Tensor& host) {
@@ -302,79 +313,95 @@ Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::option
 }
 Tensor& copy_(Tensor& to, const Tensor& from, bool non_blocking) {
   const Tensor& host = to.is_cuda() ? from : to;
-  if (host.is_cpu() && !(non_blocking && PinnedMemory::holds(host.const_data_ptr()))) ++count_of_waits;
+  if (host.is_cpu() && (tape || !(non_blocking && PinnedMemory::holds(host.const_data_ptr())))) wait_for_device();
   near(to).copy_(near(from));
+  if (tape) tape->push_back([to, from] { near(to).copy_(near(from)); });
   return to;
 }
 at::Scalar local_scalar(const Tensor& x) {
-  ++count_of_waits;
+  wait_for_device();
   return near(x).item();
 }
-Tensor mm_wide(const Tensor& a, const Tensor& b, at::ScalarType type) {
+void mm_wide(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+  const auto type = torch::jit::pop(*stack).toScalarType();
+  const Tensor b = torch::jit::pop(*stack).toTensor(), a = torch::jit::pop(*stack).toTensor();
   TORCH_CHECK(type == at::kFloat && a.scalar_type() != type, "mm: out_dtype only from a shorter type to float32");
-  return far_like(at::mm(near(a).to(type), near(b).to(type)));
-}
-Tensor bmm_wide(const Tensor& a, const Tensor& b, at::ScalarType type) {
-  TORCH_CHECK(type == at::kFloat && a.scalar_type() != type, "bmm: out_dtype only from a shorter type to float32");
-  return far_like(at::bmm(near(a).to(type), near(b).to(type)));
+  stack->emplace_back(far_like(at::mm(near(a).to(type), near(b).to(type))));
 }
 
 // ---- Flash attention over segments, with the demands of LibTorch's CUDA kernels.
 
 struct Varlen {
+  struct Rows {
+    int64_t begin, count;
+  };
   Tensor q, k, v;
-  const int32_t *q_offsets, *k_offsets;
-  int64_t segments;
-  Tensor kept_q, kept_k;
+  std::vector<Rows> queries, keys;  // of each segment
 
+  // `used`: how many keys count, from each first offset on.
   Varlen(const Tensor& q_, const Tensor& k_, const Tensor& v_, const Tensor& q_off, const Tensor& k_off, int64_t max_q,
-         int64_t max_k)
-      : q(near(q_)), k(near(k_)), v(near(v_)), kept_q(near(q_off)), kept_k(near(k_off)) {
+         int64_t max_k, const Tensor& used = {})
+      : q(near(q_)), k(near(k_)), v(near(v_)) {
     for (const Tensor& x : {q_, k_, v_}) {
       TORCH_CHECK(x.is_cuda() && x.dim() == 3 && x.stride(-1) == 1, "flash attention: a tensor of another form");
       TORCH_CHECK(x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kHalf, "flash attention: 16 bits only");
       TORCH_CHECK(x.size(2) % 8 == 0 && x.size(2) <= 256, "flash attention: head dimension ", x.size(2));
     }
-    for (const Tensor& x : {q_off, k_off})
-      TORCH_CHECK(x.is_cuda() && x.scalar_type() == at::kInt && x.is_contiguous(), "flash attention: offsets");
-    q_offsets = kept_q.const_data_ptr<int32_t>();
-    k_offsets = kept_k.const_data_ptr<int32_t>();
-    segments = kept_q.numel() - 1;
-    TORCH_CHECK(
-        kept_k.numel() == kept_q.numel() && q_offsets[segments] == q.size(0) && k_offsets[segments] == k.size(0),
-        "flash attention: offsets of other tensors");
-    for (int64_t s = 0; s < segments; ++s)
-      TORCH_CHECK(q_offsets[s + 1] - q_offsets[s] <= max_q && k_offsets[s + 1] - k_offsets[s] <= max_k,
-                  "flash attention: a longer segment than said");
+    const std::vector<int32_t> q_offsets = numbers(q_off), k_offsets = numbers(k_off);
+    const auto segments = q_offsets.size() - 1;
+    TORCH_CHECK(k_offsets.size() == segments + 1, "flash attention: offsets of other segments");
+    const std::vector<int32_t> counts = used.defined() ? numbers(used) : std::vector<int32_t>{};
+    TORCH_CHECK(counts.empty() || counts.size() == segments, "flash attention: lengths of other segments");
+    TORCH_CHECK(max_q > 1 || q.size(1) == k.size(1) || q.size(0) == static_cast<int64_t>(segments),
+                "flash attention: one query a segment, and rows of no segment");
+    TORCH_CHECK(!counts.empty() || (q_offsets.back() == q.size(0) && k_offsets.back() == k.size(0)),
+                "flash attention: offsets of other tensors");
+    for (size_t s = 0; s < segments; ++s) {
+      queries.push_back({q_offsets[s], q_offsets[s + 1] - q_offsets[s]});
+      keys.push_back({k_offsets[s], counts.empty() ? k_offsets[s + 1] - k_offsets[s] : counts[s]});
+      check(queries.back(), q.size(0), max_q);
+      if (queries.back().count > 0) check(keys.back(), k.size(0), max_k);
+    }
   }
-  static Tensor part(const Tensor& x, const int32_t* offsets, int64_t s) {  // [1, heads, rows, H] float32
-    return x.narrow(0, offsets[s], offsets[s + 1] - offsets[s]).transpose(0, 1).unsqueeze(0).to(at::kFloat);
+  static std::vector<int32_t> numbers(const Tensor& x) {
+    TORCH_CHECK(x.is_cuda() && x.scalar_type() == at::kInt && x.is_contiguous(), "flash attention: offsets");
+    const Tensor host = near(x).contiguous();
+    return {host.const_data_ptr<int32_t>(), host.const_data_ptr<int32_t>() + host.numel()};
   }
-  static void put(Tensor& x, const int32_t* offsets, int64_t s, const Tensor& part) {
-    x.narrow(0, offsets[s], offsets[s + 1] - offsets[s]).copy_(part.squeeze(0).transpose(0, 1));
+  static void check(const Rows& rows, int64_t all, int64_t longest) {
+    TORCH_CHECK(rows.begin >= 0 && rows.count >= 0 && rows.begin + rows.count <= all && rows.count <= longest,
+                "flash attention: a segment of ", rows.count, " rows from ", rows.begin, " on, of ", all,
+                ", and at most ", longest, " together");
+  }
+  static Tensor part(const Tensor& x, const Rows& rows) {  // [1, heads, rows, H] float32
+    return x.narrow(0, rows.begin, rows.count).transpose(0, 1).unsqueeze(0).to(at::kFloat);
+  }
+  static void put(Tensor& x, const Rows& rows, const Tensor& part) {
+    x.narrow(0, rows.begin, rows.count).copy_(part.squeeze(0).transpose(0, 1));
   }
 };
 
 void check_causal(const Varlen& a, bool causal) {
-  for (int64_t s = 0; causal && s < a.segments; ++s)
-    TORCH_CHECK(a.q_offsets[s + 1] - a.q_offsets[s] == a.k_offsets[s + 1] - a.k_offsets[s],
+  for (size_t s = 0; causal && s < a.queries.size(); ++s)
+    TORCH_CHECK(a.queries[s].count == a.keys[s].count,
                 "flash attention: causal segments of unequal lengths are aligned at their ends");
 }
 
+// Rows of no segment are left as they were: whoever reads them shall notice.
 void flash_forward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const auto arguments = torch::jit::pop(*stack, op.schema().arguments().size());
-  const auto x = [&](size_t i) { return arguments[i].toTensor(); };
-  const Varlen a(x(0), x(1), x(2), x(3), x(4), arguments[5].toInt(), arguments[6].toInt());
+  const auto x = [&](size_t i) { return arguments[i].isTensor() ? arguments[i].toTensor() : Tensor(); };
+  const Varlen a(x(0), x(1), x(2), x(3), x(4), arguments[5].toInt(), arguments[6].toInt(), x(13));
   const bool causal = arguments[8].toBool();
   check_causal(a, causal);
-  Tensor out = at::empty(a.q.sizes(), a.q.options());
-  const Tensor lse = at::empty({a.q.size(1), a.q.size(0)}, a.q.options().dtype(at::kFloat));
-  for (int64_t s = 0; s < a.segments; ++s) {
-    const auto [o, l] = at::_scaled_dot_product_flash_attention_for_cpu(Varlen::part(a.q, a.q_offsets, s),
-                                                                        Varlen::part(a.k, a.k_offsets, s),
-                                                                        Varlen::part(a.v, a.k_offsets, s), 0.0, causal);
-    Varlen::put(out, a.q_offsets, s, o);
-    lse.narrow(1, a.q_offsets[s], a.q_offsets[s + 1] - a.q_offsets[s]).copy_(l.squeeze(0));
+  Tensor out = at::full(a.q.sizes(), NAN, a.q.options());
+  const Tensor lse = at::full({a.q.size(1), a.q.size(0)}, NAN, a.q.options().dtype(at::kFloat));
+  for (size_t s = 0; s < a.queries.size(); ++s) {
+    if (a.queries[s].count == 0) continue;
+    const auto [o, l] = at::_scaled_dot_product_flash_attention_for_cpu(
+        Varlen::part(a.q, a.queries[s]), Varlen::part(a.k, a.keys[s]), Varlen::part(a.v, a.keys[s]), 0.0, causal);
+    Varlen::put(out, a.queries[s], o);
+    lse.narrow(1, a.queries[s].begin, a.queries[s].count).copy_(l.squeeze(0));
   }
   const Tensor nothing = far_like(at::zeros({2}, at::kLong));
   for (const Tensor& result : {far_like(out), far_like(lse), nothing, nothing, far_like(at::empty({0}, out.options()))})
@@ -395,21 +422,75 @@ void flash_backward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const Tensor grad = near(x(0)), out = near(x(4)), lse = near(x(5));
   Tensor dq = at::empty(a.q.sizes(), a.q.options()), dk = at::empty(a.k.sizes(), a.k.options()),
          dv = at::empty(a.v.sizes(), a.v.options());
-  for (int64_t s = 0; s < a.segments; ++s) {
-    const Tensor l = lse.narrow(1, a.q_offsets[s], a.q_offsets[s + 1] - a.q_offsets[s]).unsqueeze(0).contiguous();
+  for (size_t s = 0; s < a.queries.size(); ++s) {
+    const Varlen::Rows &queries = a.queries[s], &keys = a.keys[s];
+    const Tensor l = lse.narrow(1, queries.begin, queries.count).unsqueeze(0).contiguous();
     const auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        Varlen::part(grad, a.q_offsets, s), Varlen::part(a.q, a.q_offsets, s), Varlen::part(a.k, a.k_offsets, s),
-        Varlen::part(a.v, a.k_offsets, s), Varlen::part(out, a.q_offsets, s), l, 0.0, causal);
-    Varlen::put(dq, a.q_offsets, s, gq);
-    Varlen::put(dk, a.k_offsets, s, gk);
-    Varlen::put(dv, a.k_offsets, s, gv);
+        Varlen::part(grad, queries), Varlen::part(a.q, queries), Varlen::part(a.k, keys), Varlen::part(a.v, keys),
+        Varlen::part(out, queries), l, 0.0, causal);
+    Varlen::put(dq, queries, gq);
+    Varlen::put(dk, keys, gk);
+    Varlen::put(dv, keys, gv);
   }
   for (const Tensor& result : {far_like(dq), far_like(dk), far_like(dv)}) stack->emplace_back(result);
 }
 
+// ---- Recordings.
+
+// A boxed operator that a recording repeats on the tensors that it was given, with its results where they were.
+template <void (*kernel)(const c10::OperatorHandle&, torch::jit::Stack*)>
+void recorded(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
+  if (!tape) return kernel(op, stack);
+  const auto arguments = static_cast<ptrdiff_t>(op.schema().arguments().size());
+  const torch::jit::Stack given(stack->end() - arguments, stack->end());
+  kernel(op, stack);
+  const auto returns = static_cast<ptrdiff_t>(op.schema().returns().size());
+  const torch::jit::Stack results(stack->end() - returns, stack->end());
+  tape->push_back([op, given, results] {
+    torch::jit::Stack again = given;
+    kernel(op, &again);
+    for (size_t r = 0; r < results.size(); ++r) {
+      if (op.schema().returns()[r].alias_info() || !results[r].isTensor() || !results[r].toTensor().defined()) continue;
+      near(results[r].toTensor()).copy_(near(again[r].toTensor()));
+    }
+  });
+}
+
+class Recording final : public nn::Graph {
+ public:
+  explicit Recording(const nn::GraphRecorder::Work& work) {
+    tape = &tape_;
+    try {
+      result_ = work();
+    } catch (...) {
+      tape = nullptr;
+      throw;
+    }
+    tape = nullptr;
+  }
+  Tensor replay() override {
+    for (const auto& again : tape_) again();
+    return result_;
+  }
+
+ private:
+  Tape tape_;
+  Tensor result_;
+};
+
+class Recorder final : public nn::GraphRecorder {
+ public:
+  using GraphRecorder::GraphRecorder;
+
+ private:
+  std::unique_ptr<nn::Graph> make(const Work& work) override { return std::make_unique<Recording>(work); }
+};
+
 }  // namespace
 
 int64_t waits() { return count_of_waits; }
+
+std::shared_ptr<nn::GraphRecorder> make_recorder() { return std::make_shared<Recorder>(nullptr); }
 
 }  // namespace ssl4rl::stand_in_cuda
 
@@ -427,15 +508,16 @@ namespace far = ssl4rl::stand_in_cuda;
   return true;
 }();
 
-TORCH_LIBRARY_IMPL(_, CUDA, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&far::compute_on_host>()); }
+TORCH_LIBRARY_IMPL(_, CUDA, m) {
+  m.fallback(torch::CppFunction::makeFromBoxedFunction<&far::recorded<far::compute_on_host>>());
+}
 TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty.memory_format", far::empty);
   m.impl("empty_strided", far::empty_strided);
   m.impl("copy_", far::copy_);
   m.impl("_local_scalar_dense", far::local_scalar);
-  m.impl("mm.dtype", far::mm_wide);
-  m.impl("bmm.dtype", far::bmm_wide);
-  m.impl("_flash_attention_forward", torch::CppFunction::makeFromBoxedFunction<&far::flash_forward>());
+  m.impl("mm.dtype", torch::CppFunction::makeFromBoxedFunction<&far::recorded<far::mm_wide>>());
+  m.impl("_flash_attention_forward", torch::CppFunction::makeFromBoxedFunction<&far::recorded<far::flash_forward>>());
   m.impl("_flash_attention_backward", torch::CppFunction::makeFromBoxedFunction<&far::flash_backward>());
 }
 

@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+
+#include "ssl4rl/nn/graph.h"
 
 namespace ssl4rl::stand_in_cuda {
 
@@ -13,5 +16,9 @@ namespace ssl4rl::stand_in_cuda {
 [[nodiscard]] int64_t waits();
 
 constexpr int64_t kMemory = int64_t{8} << 30;  ///< of the device, in bytes
+
+/// Records as CUDA graphs do: a replay computes with the tensors of the recording, wherever the program has others by
+/// then, and what the host would do or wait for in between cannot be recorded.
+[[nodiscard]] std::shared_ptr<nn::GraphRecorder> make_recorder();
 
 }  // namespace ssl4rl::stand_in_cuda

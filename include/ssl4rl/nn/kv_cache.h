@@ -27,8 +27,8 @@ class KvCache {
   /// Begins a decode step of these rows, of which those of one group stand together. computed_rows: attend() is called
   /// with so many rows, the last ones of which mean nothing; 0: with these.
   virtual void begin(std::span<const DecodeRow> rows, int64_t computed_rows = 0) = 0;
-  /// Where two steps have the same, attend() does the same work on the same tensors, which differ in their contents
-  /// alone. Empty: it cannot be told.
+  /// Where two steps of a cache have the same, attend() does the same work on the same tensors, which differ in their
+  /// contents alone. Empty: it cannot be told.
   [[nodiscard]] virtual const std::vector<int64_t>& layout() const = 0;
   /// Appends the key and value of each of the step's rows and attends to prompt and own tokens. q [n, N, H], k and v
   /// [n, K, H], rotated → [n, N * H].
@@ -43,7 +43,7 @@ class KvCache {
 [[nodiscard]] int64_t step_rows(int64_t rows);
 
 struct KvShape {
-  int64_t layers = 0, key_heads = 0, head_dim = 0;
+  int64_t layers = 0, key_heads = 0, head_dim = 0, query_heads = 0;
 };
 
 /// The cache for tensors like `example`: blocks and fused loops for float32 on the CPU, ATen's operators for the rest.

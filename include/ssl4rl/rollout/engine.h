@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "ssl4rl/base/config.h"
 #include "ssl4rl/models/model.h"
+#include "ssl4rl/nn/graph.h"
 
 namespace ssl4rl::rollout {
 
@@ -60,13 +62,15 @@ struct Completion {
 };
 
 struct EngineLimits {
-  int64_t cache_tokens = 1 << 18;  ///< prompts and the most that their samples may grow to
-  int64_t prefill_tokens = 8192;   ///< prompt tokens in one forward
-  bool record_steps = false;       ///< decoding steps are recorded and repeated (models/step_recorder.h)
+  int64_t cache_tokens = 1 << 18;               ///< prompts and the most that their samples may grow to
+  int64_t prefill_tokens = 8192;                ///< prompt tokens in one forward
+  std::shared_ptr<nn::GraphRecorder> recorder;  ///< decoding steps are recorded by it (models/step_recorder.h)
 };
 
 /// A cache of RolloutConfig::kv_cache_gib; unset: 4 GiB, but on the CPU no more than a quarter of the available memory.
-[[nodiscard]] EngineLimits limits_for(const models::Model& model, const RolloutConfig& config = {});
+/// `warn` is told why steps cannot be recorded.
+[[nodiscard]] EngineLimits limits_for(const models::Model& model, const RolloutConfig& config = {},
+                                      nn::GraphRecorder::Warn warn = {});
 /// Bytes of keys and values of one token.
 [[nodiscard]] int64_t cache_bytes_per_token(const models::TextConfig& config, at::ScalarType dtype);
 
