@@ -20,6 +20,7 @@
 #include "ssl4rl/base/error.h"
 #include "ssl4rl/nn/kv_cache.h"
 #include "ssl4rl/nn/on_device.h"
+#include "tensor_kind.h"
 
 namespace ssl4rl::nn {
 namespace {
@@ -228,7 +229,7 @@ class Pool {
   Tensor attend_products(const Layer& l, const Tensor& q_mNH) const {
     const int64_t places = slots_ * samples_, heads = shape_.key_heads, d = shape_.head_dim,
                   repeat = q_mNH.size(1) / heads;
-    const auto wide = q_mNH.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const at::ScalarType wide = wide_type(q_mNH);
     const auto product = [wide](const Tensor& a, const Tensor& b) { return at::bmm(a, b.to(wide)); };
     const Tensor q_sKrH =
         at::empty({1 + places, q_mNH.size(1), d}, q_mNH.options().dtype(wide))
