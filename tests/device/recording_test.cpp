@@ -62,26 +62,64 @@ TEST_P(Recordings, OfDecodingStepsDrawWhatTheSameStepsDraw) {
   }
 }
 
+// Steps of one group's samples, recorded and not.
+class RecordedSteps {
+ public:
+  RecordedSteps(const models::Model& model, const models::Prompt& prompt) : model_(model), prompt_(prompt) {}
+
+  [[nodiscard]] int64_t add_group(int64_t samples) {
+    const int64_t group = cache_->add_group(prompt_.length(), samples);
+    EXPECT_EQ(plain_->add_group(prompt_.length(), samples), group);
+    for (nn::KvCache* one : {cache_.get(), plain_.get()}) (void)model_.prefill({{&prompt_}}, {{group}}, *one);
+    return group;
+  }
+  void drop_group(int64_t group) {
+    cache_->drop_group(group);
+    plain_->drop_group(group);
+  }
+  void expect_equal(int64_t group, int64_t samples, int64_t position) {
+    std::vector<nn::DecodeRow> rows;
+    std::vector<int64_t> ids;
+    for (int64_t s = 0; s < samples; ++s) {
+      rows.push_back({group, s, position});
+      ids.push_back(5 + (11 * position + 7 * s + drawn_++) % 90);
+    }
+    const std::vector<int64_t> positions(rows.size(), prompt_.next_position + position);
+    const Tensor a = steps_.decode(rows, ids, positions), b = model_.decode(rows, ids, positions, *plain_);
+    EXPECT_LT((a - b).abs().max().item<double>(), model_.dtype() == at::kFloat ? 1e-4 : 0.1) << position;
+  }
+  [[nodiscard]] size_t recorded() const { return steps_.recorded(); }
+
+ private:
+  const models::Model& model_;
+  const models::Prompt& prompt_;
+  const std::shared_ptr<nn::GraphRecorder> recorder_ = make_recorder();
+  const std::unique_ptr<nn::KvCache> cache_ = model_.make_cache(), plain_ = model_.make_cache();
+  models::StepRecorder steps_{model_, *cache_, *recorder_};
+  int64_t drawn_ = 0;
+};
+
 // The new pool's tensors may lie where the old one's did, or elsewhere: either way nothing old is replayed.
 TEST_P(Recordings, OfAPoolThatHasGoneAreNotReplayed) {
-  const auto recorder = make_recorder();
-  const auto cache = model_.make_cache(), plain = model_.make_cache();
-  models::StepRecorder steps(model_, *cache, *recorder);
-  const models::Prompt* const prompt = &prompts_[0];
-  for (int round = 0; round < 3; ++round) {
-    const int64_t group = cache->add_group(prompt->length(), 2);
-    ASSERT_EQ(plain->add_group(prompt->length(), 2), group);
-    for (nn::KvCache* one : {cache.get(), plain.get()}) (void)model_.prefill({{prompt}}, {{group}}, *one);
-    for (int64_t position = 0; position < 6; ++position) {
-      const std::vector<nn::DecodeRow> rows{{group, 0, position}, {group, 1, position}};
-      const std::vector<int64_t> ids{5 + round, 40 + position}, positions(2, prompt->next_position + position);
-      const Tensor a = steps.decode(rows, ids, positions), b = model_.decode(rows, ids, positions, *plain);
-      EXPECT_LT((a - b).abs().max().item<double>(), GetParam() == at::kFloat ? 1e-4 : 0.1);
-    }
-    EXPECT_EQ(steps.recorded(), static_cast<size_t>(round + 1));
-    cache->drop_group(group);
-    plain->drop_group(group);
+  RecordedSteps steps(model_, prompts_[0]);
+  for (size_t round = 1; round <= 3; ++round) {
+    const int64_t group = steps.add_group(2);
+    for (int64_t position = 0; position < 6; ++position) steps.expect_equal(group, 2, position);
+    EXPECT_EQ(steps.recorded(), round);
+    steps.drop_group(group);
   }
+}
+
+TEST_P(Recordings, ReadTheirInputsWhereAStepOfMoreRowsHasPutThem) {
+  RecordedSteps steps(model_, prompts_[0]);
+  const int64_t group = steps.add_group(12);
+  int64_t position = 0;
+  for (const int64_t samples : {12, 12}) steps.expect_equal(group, samples, position++);
+  for (const int64_t samples : {3, 3, 2}) steps.expect_equal(group, samples, position++);
+  const int64_t larger = steps.add_group(20);
+  position = 0;
+  for (const int64_t samples : {3, 20, 20, 3, 3, 12}) steps.expect_equal(larger, samples, position++);
+  steps.expect_equal(group, 2, 5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Recordings, testing::Values(at::kFloat, at::kBFloat16),
