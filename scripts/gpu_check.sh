@@ -98,12 +98,16 @@ for type in float32 bfloat16; do
     at_most "$largest" "$limit" || failures+=("parity in $type")
 done
 
-# 3. A short training, in the device's own type, and its memory.
+# 3. A short training, in the device's own type, and its memory; from a model that has learned the form of an answer.
+start=$folder/runs/start/checkpoints/step-000100
+"$ssl4rl" sft --quiet --config "$folder/run.yaml" --set run.name=start --set train.steps=100 --set train.learning_rate=2e-3 \
+    --set sft.labels=random || failures+=("supervised start")
+[ -d "$start" ] || start=$folder/demo
 watch_memory
-if "$ssl4rl" train --config "$folder/run.yaml"; then
+if "$ssl4rl" train --config "$folder/run.yaml" --set model.path="$start"; then
     last=$(tail -n 1 "$folder/runs/check/metrics.jsonl")
     field() { grep -o "\"$1\":[-0-9.e+]*" <<<"$last" | cut -d: -f2; }
-    summary+=("training: $steps steps, loss $(field loss), log-prob gap $(field logprob_gap/mean), $(field tokens/s) tokens/s")
+    summary+=("training: $steps steps, loss $(field loss), grad norm $(field grad_norm), log-prob gap $(field logprob_gap/mean), $(field tokens/s) tokens/s")
 else
     failures+=("training")
     summary+=("training: failed")
@@ -111,7 +115,7 @@ fi
 summary+=("memory of the training: $(peak_memory)")
 
 # 4. Recorded decoding steps: the same training, whose sampler must agree with its trainer.
-if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set run.name=recorded --set rollout.cuda_graphs=true; then
+if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set model.path="$start" --set run.name=recorded --set rollout.cuda_graphs=true; then
     last=$(tail -n 1 "$folder/runs/recorded/metrics.jsonl")
     summary+=("with rollout.cuda_graphs: log-prob gap $(field logprob_gap/mean), $(field tokens/s) tokens/s")
 else
@@ -119,7 +123,7 @@ else
 fi
 
 # 5. The optimiser's state in bfloat16, and optimiser and reference in the host's memory.
-if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set run.name=offloaded --set train.optimizer_dtype=bfloat16 \
+if "$ssl4rl" train --quiet --config "$folder/run.yaml" --set model.path="$start" --set run.name=offloaded --set train.optimizer_dtype=bfloat16 \
     --set algorithm.beta=0.01 --set train.offload='[optimizer, reference]'; then
     last=$(tail -n 1 "$folder/runs/offloaded/metrics.jsonl")
     summary+=("with train.offload: loss $(field loss), $(field tokens/s) tokens/s")
