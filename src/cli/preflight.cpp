@@ -68,7 +68,7 @@ Pass try_update(const RunConfig& config, models::Model& policy, const StepSample
   const at::Tensor loss = policy.completion_logprobs(batch, config.rollout.temperature).logprob_T.sum();
   (void)loss.item<double>();
   pass.forward = clock.take();
-  loss.backward();
+  if (loss.requires_grad()) loss.backward();
   for (const auto& parameter : models::trained_parameters(policy)) {
     if (parameter.tensor->grad().defined()) (void)parameter.tensor->grad().view(-1)[0].item<double>();
     parameter.tensor->mutable_grad() = at::Tensor();

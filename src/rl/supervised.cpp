@@ -106,7 +106,7 @@ double SupervisedTrainer::update(std::span<const SupervisedExample> examples, do
     const Tensor loss = -values.logprob_T.sum() / tokens;
     sum.add(loss);
     entropy_sum_.add(values.entropy_T.sum());
-    loss.backward();
+    if (loss.requires_grad()) loss.backward();  // a tower trained alone has no part in a batch without images
   }
   passes.finish();
   return sum.read();

@@ -391,7 +391,7 @@ Trainer::Losses Trainer::accumulate_gradients(Step& step, std::span<Group> group
     }
     step.entropy_sum.add(policy.entropy_T.sum());
     step.trained_tokens += policy.logprob_T.size(0);
-    loss.backward();
+    if (loss.requires_grad()) loss.backward();  // a tower trained alone has no part in a batch without images
   }
   passes.finish();
   own_logprobs.write(&Sample::old_logprobs);

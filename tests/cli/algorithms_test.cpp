@@ -119,6 +119,22 @@ TEST(Algorithms, ConversationsAreImitated) {
   EXPECT_LT(metrics.back()["loss"].get<double>(), 0.1 * metrics.front()["loss"].get<double>());
 }
 
+TEST(Algorithms, ATowerTrainedAlonePassesOverBatchesWithoutImages) {
+  const TemporaryFolder folder;
+  const auto talk = [](const Json& content) {
+    return Json{{"messages", {{{"role", "user"}, {"content", content}}, {{"role", "assistant"}, {"content", "yes"}}}}};
+  };
+  const Json picture = Json::array({{{"type", "image"}, {"image", (test_data() / "images/rgb.png").string()}}});
+  io::write_file(folder.path() / "talk.jsonl", talk("Hello").dump() + "\n" + talk(picture).dump() + "\n");
+  const Keys keys{{"sft.data", (folder.path() / "talk.jsonl").string()},
+                  {"model.freeze", "[language, embeddings]"},
+                  {"train.steps", 2},
+                  {"train.prompts_per_step", 2},
+                  {"train.micro_batch_tokens", 1}};
+  ASSERT_EQ(run_training(folder.path(), keys, "sft"), 0);
+  EXPECT_GT(metrics_of(folder.path()).back()["grad_norm"].get<double>(), 0);
+}
+
 TEST(Advice, NamesSettingsThatCannotMatter) {
   cli::RunConfig config;
   const TemporaryFolder folder;
