@@ -63,8 +63,10 @@ int64_t current_memory() { return field_of("/proc/self/status", "VmRSS:") << 10;
 void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 void keep_freed_memory(bool keep) {
-  mallopt(M_MMAP_THRESHOLD, static_cast<int>(largest_kept(keep)));
-  mallopt(M_TRIM_THRESHOLD, keep ? 512 << 20 : 1 << 20);
+  constexpr int kPiece = 1 << 20, kMostPieces = 65536;
+  mallopt(M_MMAP_THRESHOLD, kPiece);
+  mallopt(M_MMAP_MAX, keep ? 0 : kMostPieces);
+  mallopt(M_TRIM_THRESHOLD, keep ? -1 : kPiece);
 }
 
 }  // namespace ssl4rl

@@ -5,26 +5,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
-#include "ssl4rl/base/memory.h"
-#include "ssl4rl/models/weights.h"
 #include "ssl4rl/nn/logprob.h"
 #include "ssl4rl/rollout/engine.h"
 
 namespace ssl4rl::cli {
 namespace {
-
-// Bytes in tensors. Large ones go back to the system when they are freed; the room of small ones stays with the
-// program, for the next ones (keep_freed_memory).
-struct Room {
-  int64_t small = 0, large = 0;
-
-  void add(int64_t count, int64_t bytes_each) {
-    (bytes_each > largest_kept(true) ? large : small) += count * bytes_each;
-  }
-  [[nodiscard]] int64_t all() const { return small + large; }
-};
 
 // Widths of the tensors that a decoder layer keeps for a token: the input of each norm and its output, queries, keys
 // and values (twice with normalised heads), the attention's output, gate and up, their product.
@@ -46,11 +34,10 @@ std::vector<int64_t> vision_widths(const models::VisionConfig& c) {
   return widths;
 }
 
-// What `layers` layers keep for backward of `rows` rows: with recomputation their inputs, and one layer's all.
-void add_layers(Room& room, int64_t layers, int64_t rows, int64_t input, const std::vector<int64_t>& widths,
-                bool recompute, int64_t size) {
-  if (recompute) room.add(layers, rows * input * size);
-  for (const int64_t width : widths) room.add(recompute ? 1 : layers, rows * width * size);
+// What `layers` layers keep for backward of a row: with recomputation their inputs, and one layer's all.
+int64_t kept_by_layers(int64_t layers, int64_t input, const std::vector<int64_t>& widths, bool recompute) {
+  const int64_t all = std::accumulate(widths.begin(), widths.end(), int64_t{0});
+  return recompute ? layers * input + all : layers * all;
 }
 
 // The program and its libraries before anything is loaded: LibTorch's tables, mostly.
@@ -104,18 +91,15 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   const int64_t tokens =
       std::max(std::min(groups * per_prompt, q.micro_batch_tokens), q.prompt_tokens + q.completion_tokens);
   const int64_t patches = groups * q.image_tokens * merged;
-  Room activations;
-  add_layers(activations, text.layers, tokens, text.hidden_size, decoder_widths(text), q.recompute, size);
-  add_layers(activations, model.vision.depth, patches, model.vision.hidden_size, vision_widths(model.vision),
-             q.recompute, size);
+  const models::VisionConfig& vision = model.vision;
+  m.activations = tokens * size * kept_by_layers(text.layers, text.hidden_size, decoder_widths(text), q.recompute) +
+                  patches * size * kept_by_layers(vision.depth, vision.hidden_size, vision_widths(vision), q.recompute);
   // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows,
   // and it makes a second gradient of the embedding.
-  for (const int64_t width : {text.hidden_size, text.hidden_size, 2 * text.intermediate_size, text.intermediate_size})
-    activations.add(1, tokens * width * size);
   // (on a GPU, where the loops are not fused, several copies of them).
-  activations.add(on_gpu ? 3 : 1, std::min(tokens, nn::logit_rows(text.vocab_size, device)) * text.vocab_size * kFloat);
-  activations.add(1, text.vocab_size * text.hidden_size * kFloat);
-  m.activations = activations.all();
+  m.activations += tokens * size * (2 * text.hidden_size + 3 * text.intermediate_size);
+  m.activations += (on_gpu ? 3 : 1) * std::min(tokens, nn::logit_rows(text.vocab_size, device)) * text.vocab_size * kFloat;
+  m.activations += text.vocab_size * text.hidden_size * kFloat;
 
   // Patches of the step's pictures, of as many again that are prepared ahead twice over, and the tower's own two
   // copies.
@@ -128,18 +112,6 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
     if (dtype == at::kFloat && !on_gpu)
       m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;
   }
-  // An update's small tensors take the room that the small packed weights have left.
-  Room weights;
-  models::Weights none;
-  for (const auto& parameter : models::parameter_table(model, none)) {
-    int64_t values = 1;
-    for (const int64_t n : parameter.shape) values *= n;
-    weights.add(1, values * size);
-  }
-  const double small = static_cast<double>(weights.small) / static_cast<double>(weights.all());
-  const auto small_of = [small](int64_t bytes) { return static_cast<int64_t>(small * static_cast<double>(bytes)); };
-  m.reused = std::min(small_of(m.packed), small_of(m.gradients) + activations.small);
-  m.returned = m.packed - small_of(m.packed);
   m.program = kProgram;
   if (on_gpu) {
     m.program = kContext;

@@ -36,15 +36,11 @@ struct MemoryEstimate {
   int64_t cache = 0;        ///< keys and values of the rollouts
   int64_t pictures = 0;     ///< patches of the step's pictures and of those that are prepared ahead
   int64_t program = 0;      ///< the program and its libraries
-  int64_t returned = 0;     ///< of the packed weights: to the system, when they are freed
-  int64_t reused = 0;       ///< of the packed weights' room: by an update's tensors
 
-  /// Rollouts and updates take turns; gradients live in updates alone, collected state from a checkpoint to the next
-  /// update.
+  /// Rollouts and updates take turns, each in the room that the other has left; gradients live in updates alone,
+  /// collected state from a checkpoint to the next update.
   [[nodiscard]] int64_t rollout() const { return standing() + cache + collected; }
-  [[nodiscard]] int64_t update() const {
-    return standing() - let_go - returned - reused + gradients + activations + collected;
-  }
+  [[nodiscard]] int64_t update() const { return standing() - packed - let_go + gradients + activations + collected; }
   [[nodiscard]] int64_t peak() const { return std::max(rollout(), update()); }
 
  private:

@@ -15,9 +15,8 @@ namespace ssl4rl {
 [[nodiscard]] int64_t current_memory();
 /// Does nothing where the system does not allow it.
 void reset_peak_memory();
-/// Whether memory that is freed is kept for the next time, or goes back to the system; but for pieces of more, or less,
-/// than largest_kept(keep).
+/// Whether memory that is freed is kept for the next time, so that its pages need not be made anew, or goes back to the
+/// system in pieces of 1 MiB and more.
 void keep_freed_memory(bool keep);
-[[nodiscard]] constexpr int64_t largest_kept(bool keep) { return keep ? 32 << 20 : 1 << 20; }
 
 }  // namespace ssl4rl
