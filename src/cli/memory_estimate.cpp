@@ -95,10 +95,11 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   m.activations = tokens * size * kept_by_layers(text.layers, text.hidden_size, decoder_widths(text), q.recompute) +
                   patches * size * kept_by_layers(vision.depth, vision.hidden_size, vision_widths(vision), q.recompute);
   // In backward a layer's widest tensors have gradients beside them; the output layer's logits come in chunks of rows,
-  // and it makes a second gradient of the embedding.
-  // (on a GPU, where the loops are not fused, several copies of them).
+  // and it makes a second gradient of the embedding (on a GPU, where the loops are not fused, several copies of the
+  // logits).
   m.activations += tokens * size * (2 * text.hidden_size + 3 * text.intermediate_size);
-  m.activations += (on_gpu ? 3 : 1) * std::min(tokens, nn::logit_rows(text.vocab_size, device)) * text.vocab_size * kFloat;
+  m.activations +=
+      (on_gpu ? 3 : 1) * std::min(tokens, nn::logit_rows(text.vocab_size, device)) * text.vocab_size * kFloat;
   m.activations += text.vocab_size * text.hidden_size * kFloat;
 
   // Patches of the step's pictures, of as many again that are prepared ahead twice over, and the tower's own two

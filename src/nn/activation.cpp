@@ -35,23 +35,24 @@ struct SwiGlu : torch::autograd::Function<SwiGlu> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
-    const Tensor gate_up = ctx->get_saved_variables()[0], grad = grads[0].contiguous();
-    const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
-    Tensor result = at::empty_like(gate_up);
+    Tensor gate_up = ctx->get_saved_variables()[0];
+    const Tensor grad = grads[0].contiguous();
     if (!on_cpu_float(gate_up)) {
+      Tensor result = at::empty_like(gate_up);
       const auto in = gate_up.chunk(2, 1), out = result.chunk(2, 1);
       Tensor of_gate = out[0], of_up = out[1];
       at::silu_backward_out(of_gate, grad * in[1], in[0]);
       at::mul_out(of_up, grad, at::silu(in[0]));
       return {result};
     }
-    const float *g = grad.const_data_ptr<float>(), *in = gate_up.const_data_ptr<float>();
-    float* const out = result.mutable_data_ptr<float>();
+    const int64_t rows = gate_up.size(0), width = gate_up.size(1) / 2;
+    const float* const g = grad.const_data_ptr<float>();
+    float* const values = gate_up.mutable_data_ptr<float>();
     at::parallel_for(0, rows, rows_per_task(width), [&](int64_t begin, int64_t end) {
-      kernels::best().swiglu_backward(g + begin * width, in + begin * 2 * width, out + begin * 2 * width, end - begin,
-                                      width);
+      kernels::best().swiglu_backward(g + begin * width, values + begin * 2 * width, end - begin, width);
     });
-    return {result};
+    gate_up.unsafeGetTensorImpl()->bump_version();  // a second backward through it is an error, not a wrong result
+    return {gate_up.detach()};
   }
 };
 

@@ -34,6 +34,16 @@ SSL4RL_INLINE float exp_approx(float x) {
 
 SSL4RL_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exp_approx(-x)); }
 
+// A score whose probability is 0.
+constexpr float kNever = -1e30f;
+
+// Fills a row of scores up to whole vectors, so that the loops over it need no remainder; returns its new length.
+SSL4RL_INLINE int64_t whole_vectors(float* scores, int64_t valid) {
+  const int64_t width = (valid + kLane - 1) & -kLane;
+  for (int64_t i = valid; i < width; ++i) scores[i] = kNever;
+  return width;
+}
+
 }  // namespace
 
 void rms_norm(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t width, float eps) {
@@ -65,12 +75,12 @@ void swiglu(const float* gate_up, float* out, int64_t rows, int64_t width) {
     for (int64_t i = 0; i < width; ++i) out[i] = gate_up[i] * sigmoid(gate_up[i]) * gate_up[width + i];
 }
 
-void swiglu_backward(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width) {
-  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, dgate_up += 2 * width, dout += width)
+void swiglu_backward(const float* dout, float* gate_up, int64_t rows, int64_t width) {
+  for (int64_t r = 0; r < rows; ++r, gate_up += 2 * width, dout += width)
     for (int64_t i = 0; i < width; ++i) {
       const float g = gate_up[i], u = gate_up[width + i], s = sigmoid(g), d = dout[i];
-      dgate_up[i] = d * u * s * (1.0f + g * (1.0f - s));
-      dgate_up[width + i] = d * g * s;
+      gate_up[i] = d * u * s * (1.0f + g * (1.0f - s));
+      gate_up[width + i] = d * g * s;
     }
 }
 
@@ -111,38 +121,38 @@ void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_te
 }
 
 void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
-                       float* lse) {
+                       float scale, float* lse) {
   for (int64_t r = 0; r < rows; ++r, scores += stride) {
-    const int64_t valid = first + r * step;
-    float highest = scores[0], sum = 0;
-    for (int64_t i = 1; i < valid; ++i) highest = larger(highest, scores[i]);
-    for (int64_t i = 0; i < valid; ++i) {
-      scores[i] = exp_approx(scores[i] - highest);
+    const int64_t width = whole_vectors(scores, first + r * step);
+    float highest = kNever, sum = 0;
+    for (int64_t i = 0; i < width; ++i) highest = larger(highest, scores[i]);
+    for (int64_t i = 0; i < width; ++i) {
+      scores[i] = exp_approx((scores[i] - highest) * scale);
       sum += scores[i];
     }
-    const float scale = 1.0f / sum;
-    for (int64_t i = 0; i < valid; ++i) scores[i] *= scale;
-    for (int64_t i = valid; i < columns; ++i) scores[i] = 0;
-    lse[r] = highest + __builtin_logf(sum);
+    const float share = 1.0f / sum;
+    for (int64_t i = 0; i < width; ++i) scores[i] *= share;
+    for (int64_t i = width; i < columns; ++i) scores[i] = 0;
+    lse[r] = highest * scale + __builtin_logf(sum);
   }
 }
 
 void attention_probabilities(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
-                             const float* lse) {
+                             float scale, const float* lse) {
   for (int64_t r = 0; r < rows; ++r, scores += stride) {
-    const int64_t valid = first + r * step;
-    for (int64_t i = 0; i < valid; ++i) scores[i] = exp_approx(scores[i] - lse[r]);
-    for (int64_t i = valid; i < columns; ++i) scores[i] = 0;
+    const int64_t width = whole_vectors(scores, first + r * step);
+    for (int64_t i = 0; i < width; ++i) scores[i] = exp_approx(scores[i] * scale - lse[r]);
+    for (int64_t i = width; i < columns; ++i) scores[i] = 0;
   }
 }
 
 void attention_dscores(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns,
-                       const float* out, const float* dout, int64_t out_stride, int64_t d) {
+                       float scale, const float* out, const float* dout, int64_t out_stride, int64_t d) {
   for (int64_t r = 0; r < rows;
        ++r, probabilities += stride, dscores += stride, out += out_stride, dout += out_stride) {
     float delta = 0;
     for (int64_t i = 0; i < d; ++i) delta += out[i] * dout[i];
-    for (int64_t i = 0; i < columns; ++i) dscores[i] = probabilities[i] * (dscores[i] - delta);
+    for (int64_t i = 0; i < columns; ++i) dscores[i] = scale * probabilities[i] * (dscores[i] - delta);
   }
 }
 
@@ -166,6 +176,8 @@ void split_softmax(float* scores, int64_t first, int64_t second_begin, int64_t s
 // kernels_product.cpp
 void multiply_panel(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k,
                     float* c, int64_t c_stride, int64_t columns, bool add, const float* bias);
+void multiply_panel_transposed(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride,
+                               int64_t k, float* c, int64_t c_stride, int64_t columns, bool add);
 void pack_panel(const float* weight, int64_t rows, int64_t stride, int64_t k, float* panel);
 
 extern const Table table;
@@ -180,6 +192,7 @@ const Table table{rms_norm,
                   attention_probabilities,
                   attention_dscores,
                   multiply_panel,
+                  multiply_panel_transposed,
                   pack_panel,
                   split_softmax};
 

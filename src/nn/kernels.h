@@ -15,6 +15,8 @@ struct LogitStats {
 
 /// Columns of a panel of a product, positions in a block of keys or values.
 inline constexpr int64_t kBlock = 32;
+/// Values of the widest vector.
+inline constexpr int64_t kLane = 16;
 
 struct Table {
   /// y = x / rms(x) * weight, row by row; x, y [rows, width]. rstd (may be null) [rows] = 1 / rms(x).
@@ -25,7 +27,8 @@ struct Table {
 
   /// out = silu(gate) * up; gate_up [rows, 2 * width] holds gate then up, out [rows, width].
   void (*swiglu)(const float* gate_up, float* out, int64_t rows, int64_t width);
-  void (*swiglu_backward)(const float* dout, const float* gate_up, float* dgate_up, int64_t rows, int64_t width);
+  /// Turns gate_up into its gradient.
+  void (*swiglu_backward)(const float* dout, float* gate_up, int64_t rows, int64_t width);
 
   /// Rotates the first `heads` heads of each row in place: pairs (i, i + half) by the angle whose cosine and sine stand
   /// at [row, i]; direction +1, or -1 for the inverse. x [rows, stride], heads of 2 * half values.
@@ -38,21 +41,25 @@ struct Table {
   void (*scaled_softmax)(float* logits, int64_t rows, int64_t width, float inverse_temperature,
                          const float* log_sum_exp, const float* scale);
 
-  /// Softmax of rows of attention scores, in place. Row r has `first + r * step` valid columns (step 1: causal, 0:
-  /// not); the rest of its `columns` becomes 0. lse [rows] = log-sum-exp of each row.
+  /// Softmax of scale * scores, row by row, in place. Row r has `first + r * step` valid columns (step 1: causal, 0:
+  /// not); the rest of its `columns`, a multiple of kLane, becomes 0. lse [rows] = log-sum-exp of each row.
   void (*attention_softmax)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
-                            float* lse);
+                            float scale, float* lse);
   /// The same probabilities from scores and a log-sum-exp that is known.
   void (*attention_probabilities)(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step,
-                                  int64_t columns, const float* lse);
-  /// dscores ← probabilities * (dscores − Σ dout · out), row by row; out and dout are rows of d values at out_stride.
+                                  int64_t columns, float scale, const float* lse);
+  /// dscores ← scale * probabilities * (dscores − Σ dout · out), row by row; out and dout are rows of d values at
+  /// out_stride.
   void (*attention_dscores)(const float* probabilities, float* dscores, int64_t rows, int64_t stride, int64_t columns,
-                            const float* out, const float* dout, int64_t out_stride, int64_t d);
+                            float scale, const float* out, const float* dout, int64_t out_stride, int64_t d);
 
   /// c[r, j] = (c if add, else bias (may be null)) + Σ_i a[r, i] b[i, j] over k inputs in their order, for j < columns
-  /// ≤ kBlock. Where columns is no multiple of a tile's width (at most kBlock), rows of b are read up to the next one.
+  /// ≤ kBlock. Where columns is no multiple of kLane, rows of b may be read up to the next one.
   void (*multiply_panel)(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k,
                          float* c, int64_t c_stride, int64_t columns, bool add, const float* bias);
+  /// The same of the transpose of a [k, rows]; a_stride lies between inputs.
+  void (*multiply_panel_transposed)(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride,
+                                    int64_t k, float* c, int64_t c_stride, int64_t columns, bool add);
   /// panel [k, kBlock] = the transpose of weight [rows ≤ kBlock, k]; zero where there are no rows.
   void (*pack_panel)(const float* weight, int64_t rows, int64_t stride, int64_t k, float* panel);
   /// Softmax over scores[0, first) and scores[second_begin, second_begin + second) together, in place; the rest becomes

@@ -20,40 +20,40 @@ typedef float Vector __attribute__((vector_size(kBytes), aligned(4), may_alias))
 inline __attribute__((always_inline)) Vector load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
 inline __attribute__((always_inline)) void store(float* at, Vector value) { *reinterpret_cast<Vector*>(at) = value; }
 
-// c[R, kTileColumns] = (c or bias or 0) + a[R, k] b[k, kTileColumns].
-template <int R>
+// c[R, V vectors] = (c or bias or 0) + a b over k inputs; a [R, k], or [k, R] where it is transposed.
+template <int R, int V, bool kTransposed>
 inline __attribute__((always_inline)) void tile(const float* a, int64_t a_stride, const float* b, int64_t b_stride,
                                                 int64_t k, float* c, int64_t c_stride, bool add, const float* bias) {
-  Vector left[R], right[R];
+  Vector sum[R][V];
   for (int r = 0; r < R; ++r) {
     const float* const begin = add ? c + r * c_stride : bias;
-    left[r] = begin ? load(begin) : Vector{};
-    right[r] = begin ? load(begin + kLanes) : Vector{};
+    for (int v = 0; v < V; ++v) sum[r][v] = begin ? load(begin + v * kLanes) : Vector{};
   }
   for (int64_t i = 0; i < k; ++i, b += b_stride) {
-    const Vector b_left = load(b), b_right = load(b + kLanes);
+    Vector row[V];
+    for (int v = 0; v < V; ++v) row[v] = load(b + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const float value = a[r * a_stride + i];
-      left[r] += b_left * value;
-      right[r] += b_right * value;
+      const float value = kTransposed ? a[i * a_stride + r] : a[r * a_stride + i];
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sum[r][v] += row[v] * value;
     }
   }
-  for (int r = 0; r < R; ++r) {
-    store(c + r * c_stride, left[r]);
-    store(c + r * c_stride + kLanes, right[r]);
-  }
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) store(c + r * c_stride + v * kLanes, sum[r][v]);
 }
 
 // The same for any number of rows.
+template <int V, bool kTransposed>
 void tile_rows(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k, float* c,
                int64_t c_stride, bool add, const float* bias) {
-  for (; rows >= kTileRows; rows -= kTileRows, a += kTileRows * a_stride, c += kTileRows * c_stride)
-    tile<kTileRows>(a, a_stride, b, b_stride, k, c, c_stride, add, bias);
+  const int64_t a_next = kTransposed ? 1 : a_stride;
+  for (; rows >= kTileRows; rows -= kTileRows, a += kTileRows * a_next, c += kTileRows * c_stride)
+    tile<kTileRows, V, kTransposed>(a, a_stride, b, b_stride, k, c, c_stride, add, bias);
   switch (rows) {
-#define SSL4RL_TILE(n)                                                                         \
-  case n:                                                                                      \
-    if constexpr (n < kTileRows) tile<n>(a, a_stride, b, b_stride, k, c, c_stride, add, bias); \
+#define SSL4RL_TILE(n)                                                                                         \
+  case n:                                                                                                      \
+    if constexpr (n < kTileRows) tile<n, V, kTransposed>(a, a_stride, b, b_stride, k, c, c_stride, add, bias); \
     break;
     SSL4RL_TILE(1)
     SSL4RL_TILE(2)
@@ -72,6 +72,30 @@ void tile_rows(const float* a, int64_t rows, int64_t a_stride, const float* b, i
   }
 }
 
+template <bool kTransposed>
+void multiply(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k, float* c,
+              int64_t c_stride, int64_t columns, bool add, const float* bias) {
+  int64_t first = 0;
+  const auto own_bias = [&] { return bias ? bias + first : nullptr; };
+  for (; columns - first >= kTileColumns; first += kTileColumns)
+    tile_rows<2, kTransposed>(a, rows, a_stride, b + first, b_stride, k, c + first, c_stride, add, own_bias());
+  for (; columns - first >= kLanes; first += kLanes)
+    tile_rows<1, kTransposed>(a, rows, a_stride, b + first, b_stride, k, c + first, c_stride, add, own_bias());
+  if (first == columns) return;
+  // The last columns of a narrow panel: through a tile of full width.
+  const auto width = static_cast<size_t>(columns - first) * sizeof(float);
+  float padded_bias[kLanes] = {}, result[kTileRows][kLanes] = {};
+  if (bias) __builtin_memcpy(padded_bias, own_bias(), width);
+  for (int64_t r = 0; r < rows; r += kTileRows) {
+    const int64_t count = rows - r < kTileRows ? rows - r : kTileRows;
+    if (add)
+      for (int64_t i = 0; i < count; ++i) __builtin_memcpy(result[i], c + (r + i) * c_stride + first, width);
+    tile_rows<1, kTransposed>(a + r * (kTransposed ? 1 : a_stride), count, a_stride, b + first, b_stride, k, result[0],
+                              kLanes, add, padded_bias);
+    for (int64_t i = 0; i < count; ++i) __builtin_memcpy(c + (r + i) * c_stride + first, result[i], width);
+  }
+}
+
 }  // namespace
 
 void pack_panel(const float* weight, int64_t rows, int64_t stride, int64_t k, float* panel) {
@@ -86,24 +110,12 @@ void pack_panel(const float* weight, int64_t rows, int64_t stride, int64_t k, fl
 
 void multiply_panel(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride, int64_t k,
                     float* c, int64_t c_stride, int64_t columns, bool add, const float* bias) {
-  for (int64_t first = 0; first < columns; first += kTileColumns) {
-    const float* const own_bias = bias ? bias + first : nullptr;
-    if (columns - first >= kTileColumns) {
-      tile_rows(a, rows, a_stride, b + first, b_stride, k, c + first, c_stride, add, own_bias);
-      continue;
-    }
-    // The last columns of a narrow panel: through a tile of full width.
-    const auto width = static_cast<size_t>(columns - first) * sizeof(float);
-    float padded_bias[kTileColumns] = {}, result[kTileRows][kTileColumns] = {};
-    if (own_bias) __builtin_memcpy(padded_bias, own_bias, width);
-    for (int64_t r = 0; r < rows; r += kTileRows) {
-      const int64_t count = rows - r < kTileRows ? rows - r : kTileRows;
-      if (add)
-        for (int64_t i = 0; i < count; ++i) __builtin_memcpy(result[i], c + (r + i) * c_stride + first, width);
-      tile_rows(a + r * a_stride, count, a_stride, b + first, b_stride, k, result[0], kTileColumns, add, padded_bias);
-      for (int64_t i = 0; i < count; ++i) __builtin_memcpy(c + (r + i) * c_stride + first, result[i], width);
-    }
-  }
+  multiply<false>(a, rows, a_stride, b, b_stride, k, c, c_stride, columns, add, bias);
+}
+
+void multiply_panel_transposed(const float* a, int64_t rows, int64_t a_stride, const float* b, int64_t b_stride,
+                               int64_t k, float* c, int64_t c_stride, int64_t columns, bool add) {
+  multiply<true>(a, rows, a_stride, b, b_stride, k, c, c_stride, columns, add, nullptr);
 }
 
 }  // namespace ssl4rl::nn::kernels::SSL4RL_ISA

@@ -22,6 +22,7 @@ const std::vector<Case> kCases{
     {"equal lengths", 4, 4, 8, {12, 12}, {{6, 6, 6}, {6, 6, 6}}},
     {"one response", 2, 1, 32, {7}, {{3}}},
     {"prompts only", 4, 2, 16, {40, 7, 7}, {{}, {}, {}}},
+    {"longer than a block of queries and a task", 2, 1, 40, {290}, {{150, 131}}},
 };
 
 // Who may attend to whom, over the whole packed row: [T, T].

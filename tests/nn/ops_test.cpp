@@ -44,7 +44,7 @@ TEST(Ops, SwiGluMatchesItsFormulaForwardAndBackward) {
   const Tensor g = at::randn({37, 50}, at::kDouble), xe = x.clone().requires_grad_();
   const Tensor expected = xe.slice(1, 0, 50) * xe.slice(1, 0, 50).sigmoid() * xe.slice(1, 50);
   (expected * g).sum().backward();
-  const Tensor xf = x.to(at::kFloat).requires_grad_(), got = swiglu(xf);
+  const Tensor xf = x.to(at::kFloat).requires_grad_(), got = swiglu(xf * 1);
   (got * g.to(at::kFloat)).sum().backward();
   EXPECT_LT(difference(got, expected), 2e-4);
   EXPECT_LT(difference(xf.grad(), xe.grad()), 2e-4);
@@ -52,6 +52,12 @@ TEST(Ops, SwiGluMatchesItsFormulaForwardAndBackward) {
   (wide * g).sum().backward();
   EXPECT_LT(difference(wide, expected), 1e-12);
   EXPECT_LT(difference(xd.grad(), xe.grad()), 1e-12);
+}
+
+TEST(Ops, ASecondBackwardThroughSwiGluIsAnErrorNotAWrongResult) {
+  const Tensor x = at::randn({3, 8}).requires_grad_(), sum = swiglu(x * 1).sum();
+  sum.backward({}, /*retain_graph=*/true);
+  EXPECT_THROW(sum.backward(), c10::Error);
 }
 
 TEST(Ops, RopeTurnsPairsByTheAngleOfTheirAxis) {

@@ -52,6 +52,12 @@ TEST(PackedMatrix, EveryKernelComputesTheProduct) {
           EXPECT_TRUE(
               at::equal(out.narrow(1, columns, kStride - columns), before.narrow(1, columns, kStride - columns)))
               << all[c].name << " writes beyond the columns";
+          if (!add) continue;
+          Tensor transposed = before.clone();
+          all[c].table->multiply_panel_transposed(a.t().contiguous().const_data_ptr<float>(), rows, rows,
+                                                  b.const_data_ptr<float>(), kernels::kBlock, kInputs,
+                                                  transposed.mutable_data_ptr<float>(), kStride, columns, add);
+          EXPECT_TRUE(at::equal(transposed, out)) << all[c].name << ", " << rows << " rows, " << columns << " columns";
         }
 }
 
