@@ -120,6 +120,15 @@ void scaled_softmax(float* logits, int64_t rows, int64_t width, float inverse_te
       logits[i] = scale[r] * exp_approx(logits[i] * inverse_temperature - log_sum_exp[r]);
 }
 
+void run_sums(const float* values, int64_t width, int64_t run, double* sums) {
+  for (int64_t begin = 0; begin < width; begin += run) {
+    const int64_t end = smaller(width, begin + run);
+    double sum = 0;
+    for (int64_t i = begin; i < end; ++i) sum += static_cast<double>(values[i]);
+    *sums++ = sum;
+  }
+}
+
 void attention_softmax(float* scores, int64_t rows, int64_t stride, int64_t first, int64_t step, int64_t columns,
                        float scale, float* lse) {
   for (int64_t r = 0; r < rows; ++r, scores += stride) {
@@ -188,6 +197,7 @@ const Table table{rms_norm,
                   rope,
                   logit_stats,
                   scaled_softmax,
+                  run_sums,
                   attention_softmax,
                   attention_probabilities,
                   attention_dscores,

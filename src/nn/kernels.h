@@ -40,6 +40,8 @@ struct Table {
   /// logits ← scale[row] * softmax(logits / temperature), given the log-sum-exp of each row.
   void (*scaled_softmax)(float* logits, int64_t rows, int64_t width, float inverse_temperature,
                          const float* log_sum_exp, const float* scale);
+  /// Sums of `width` values in runs of `run`, the last of which may be shorter.
+  void (*run_sums)(const float* values, int64_t width, int64_t run, double* sums);
 
   /// Softmax of scale * scores, row by row, in place. Row r has `first + r * step` valid columns (step 1: causal, 0:
   /// not); the rest of its `columns`, a multiple of kLane, becomes 0. lse [rows] = log-sum-exp of each row.

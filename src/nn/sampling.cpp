@@ -64,9 +64,8 @@ class RowSampler {
     const float one = 1;
     kernels::best().scaled_softmax(p.data(), 1, width_, inverse_temperature_, &stats_.log_sum_exp, &one);
     for (const int64_t id : forbidden_.ids) p[static_cast<size_t>(id)] = 0;
-    std::vector<double> runs;
-    for (int64_t begin = 0; begin < width_; begin += kRun)
-      runs.push_back(std::accumulate(p.begin() + begin, p.begin() + std::min(width_, begin + kRun), 0.0));
+    std::vector<double> runs(static_cast<size_t>((width_ + kRun - 1) / kRun));
+    kernels::best().run_sums(p.data(), width_, kRun, runs.data());
     double left = uniform * std::accumulate(runs.begin(), runs.end(), 0.0);
     size_t run = 0;
     while (run + 1 < runs.size() && left >= runs[run]) left -= runs[run++];
