@@ -12,6 +12,7 @@
 #include "presets.h"
 #include "runtime.h"
 #include "ssl4rl/base/error.h"
+#include "ssl4rl/base/memory.h"
 #include "ssl4rl/base/progress.h"
 #include "ssl4rl/nn/device_memory.h"
 
@@ -163,7 +164,9 @@ int run(App& app, const Options& options) {
   model->set_recompute(options.gradient_checkpointing);
   int64_t values = 0;
   for (const auto& parameter : model->parameters()) values += parameter.tensor->numel();
+  keep_freed_memory(false);  // what the machine is measured with is no part of the peaks
   const MachineLimits machine = measure_machine(runtime.device, runtime.dtype);
+  keep_freed_memory(true);
   Json result{
       {"model", options.model.empty() ? options.preset : options.model.string()},
       {"parameters", values},
