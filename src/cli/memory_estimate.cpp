@@ -107,8 +107,8 @@ MemoryEstimate estimate_memory(const models::ModelConfig& model, const MemoryQue
   m.pictures =
       ((on_gpu ? 0 : 3) * q.prompts * q.image_tokens * merged + 2 * patches) * model.vision.patch_values() * kFloat;
   if (q.samples > 0) {
-    constexpr int64_t kMostCache = int64_t{4}
-                                   << 30;  // what rollout::limits_for takes at most on the CPU; on a GPU, what is free
+    // What rollout::limits_for takes at most on the CPU; on a GPU it takes of what is free.
+    constexpr int64_t kMostCache = int64_t{4} << 30;
     m.cache = std::min(kMostCache, q.prompts * per_prompt * rollout::cache_bytes_per_token(text, dtype));
     if (dtype == at::kFloat && !on_gpu)
       m.packed = (q.values - (text.tie_embeddings ? 0 : text.vocab_size * text.hidden_size)) * size;

@@ -8,8 +8,10 @@
 namespace ssl4rl::nn {
 namespace {
 
-c10::CachingDeviceAllocator::DeviceStats stats_of(c10::Device device) {
-  return c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+// It answers only once the device is set up, which the first tensor there does otherwise.
+c10::DeviceAllocator& allocator_of(c10::Device device) {
+  at::globalContext().lazyInitDevice(device.type());
+  return *c10::getDeviceAllocator(device.type());
 }
 
 constexpr size_t kAll = 0;  // a statistic's sum over small and large blocks
@@ -18,18 +20,19 @@ constexpr size_t kAll = 0;  // a statistic's sum over small and large blocks
 
 std::optional<int64_t> memory_left(c10::Device device) {
   if (device.is_cpu()) return available_memory();
-  const auto [free, total] = c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index());
-  const auto stats = stats_of(device);
+  const auto [free, total] = allocator_of(device).getMemoryInfo(device.index());
+  const auto stats = allocator_of(device).getDeviceStats(device.index());
   return static_cast<int64_t>(free) + stats.reserved_bytes[kAll].current - stats.allocated_bytes[kAll].current;
 }
 
 int64_t memory_peak(c10::Device device) {
-  return device.is_cpu() ? peak_memory() : stats_of(device).allocated_bytes[kAll].peak;
+  return device.is_cpu() ? peak_memory()
+                         : allocator_of(device).getDeviceStats(device.index()).allocated_bytes[kAll].peak;
 }
 
 void reset_memory_peak(c10::Device device) {
   if (device.is_cpu()) return reset_peak_memory();
-  c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+  allocator_of(device).resetPeakStats(device.index());
 }
 
 }  // namespace ssl4rl::nn

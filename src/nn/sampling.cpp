@@ -221,8 +221,7 @@ SampledTokens Sampler::draw_by_operators(const Tensor& logits_nV, std::span<cons
 Tensor Sampler::draw_rows(const Tensor& logits_nV, std::span<const double> uniforms) {
   const bool greedy = settings_.temperature == 0;
   const at::Device device = logits_nV.device();
-  const auto wide = logits_nV.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  Tensor x = logits_nV.to(wide) / (greedy ? 1.0 : settings_.temperature);
+  Tensor x = logits_nV.to(wide_type(logits_nV)) / (greedy ? 1.0 : settings_.temperature);
   const Tensor lse = x.logsumexp(1, /*keepdim=*/true);
   Tensor masked = at::zeros({x.size(0)}, x.options());
   if (!forbidden_.ids.empty()) {

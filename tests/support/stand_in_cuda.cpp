@@ -59,10 +59,11 @@ struct Memory final : c10::DeviceAllocator {
     held -= static_cast<int64_t>(*static_cast<size_t*>(host));
     std::free(host);
   }
-  bool initialized() override { return true; }
+  bool initialized() override { return set_up; }
   void emptyCache(c10::MempoolId_t) override {}
   void recordStream(const c10::DataPtr&, c10::Stream) override {}
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+    TORCH_CHECK(set_up, "Allocator not initialized for device: did you call init?");
     c10::CachingDeviceAllocator::DeviceStats stats;
     stats.allocated_bytes[0].current = stats.reserved_bytes[0].current = held;
     stats.allocated_bytes[0].peak = peak;
@@ -74,6 +75,7 @@ struct Memory final : c10::DeviceAllocator {
     return {static_cast<size_t>(kMemory - held), static_cast<size_t>(kMemory)};
   }
   static inline std::atomic<int64_t> held{0}, peak{0};
+  static inline std::atomic<bool> set_up{false};  // by LibTorch, before the first tensor
   void copy_data(void* to, const void* from, size_t bytes) const override {
     std::memcpy(host_address(to), host_address(from), bytes);
   }
@@ -137,7 +139,7 @@ struct FarGenerator final : at::CPUGeneratorImpl {
 
 struct Hooks final : at::CUDAHooksInterface {
   explicit Hooks(at::CUDAHooksArgs) {}
-  void init() const override {}
+  void init() const override { Memory::set_up = true; }
   bool isBuilt() const override { return true; }
   bool isAvailable() const override { return true; }
   bool hasCUDA() const override { return true; }
